@@ -1,0 +1,3 @@
+"""Evaluation of Norwegian labour-market programmes, from register extract to report."""
+
+__version__ = "0.1.0"
