@@ -28,9 +28,9 @@ class Attrition:
     @classmethod
     def of(cls, population: str, rows: Iterable[tuple[str, int | None, int | None]]) -> Attrition:
         """Build from (step, persons, units) rows in order."""
-        table = pd.DataFrame(
-            [(population, *row) for row in rows], columns=list(COLUMNS)
-        ).astype({"persons": "Int64", "units": "Int64"})
+        table = pd.DataFrame([(population, *row) for row in rows], columns=list(COLUMNS)).astype(
+            {"persons": "Int64", "units": "Int64"}
+        )
         return cls(table)
 
     @classmethod
