@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,19 +43,28 @@ class Influence:
     def columns(self, positions: Sequence[int] | NDArray[np.int64]) -> Floats:
         """Influence [G, len(positions)] of the given table rows. Raises KeyError for a row without."""
         wanted = np.asarray(positions, dtype=np.int64)
+        names, block_of, column_of = self._index
+        inside = wanted < block_of.size
+        block = np.where(inside, block_of[np.where(inside, wanted, 0)], -1)
+        if (block < 0).any():
+            raise KeyError(f"{int((block < 0).sum())} row(s) have no influence")
         out = np.empty((self.groups, wanted.size))
-        filled = np.zeros(wanted.size, dtype=bool)
-        for block, rows in self.rows.items():
-            order = np.argsort(rows, kind="stable")
-            found = np.searchsorted(rows[order], wanted)
-            found = np.minimum(found, rows.size - 1)
-            hit = rows[order][found] == wanted
-            if hit.any():
-                out[:, hit] = self.values[block][:, order[found[hit]]]
-                filled |= hit
-        if not filled.all():
-            raise KeyError(f"{int((~filled).sum())} row(s) have no influence")
+        for number in np.unique(block):
+            hit = np.flatnonzero(block == number)
+            out[:, hit] = self.values[names[number]][:, column_of[wanted[hit]]]
         return out
+
+    @cached_property
+    def _index(self) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+        """Block names, and for every table row its block (-1 for none) and column in it."""
+        names = tuple(self.rows)
+        size = 1 + max((int(rows.max(initial=0)) for rows in self.rows.values()), default=0)
+        block_of = np.full(size, -1, dtype=np.int64)
+        column_of = np.zeros(size, dtype=np.int64)
+        for number, rows in enumerate(self.rows.values()):
+            block_of[rows] = number
+            column_of[rows] = np.arange(rows.size)
+        return names, block_of, column_of
 
     def covered(self, n_rows: int) -> NDArray[np.bool_]:
         """Which of the table's rows have influence."""
@@ -113,8 +123,14 @@ def band_critical_value(z: Floats, *, level: float, draws: int = 999, seed: int 
     correlation = (z[:, used] / norms[used]).T @ (z[:, used] / norms[used])
     values, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    rng = np.random.default_rng(seed)
-    normal = rng.standard_normal((draws, root.shape[1])) @ root.T
-    scale = np.sqrt(rng.chisquare(groups - 1, size=draws) / (groups - 1))
-    largest = np.abs(normal).max(axis=1) / scale
+    normal, scale = _draws(draws, root.shape[1], groups, seed)
+    largest = np.abs(normal @ root.T).max(axis=1) / scale
     return max(pointwise, float(np.quantile(largest, level)))
+
+
+@lru_cache(maxsize=8)
+def _draws(draws: int, size: int, groups: int, seed: int) -> tuple[Floats, Floats]:
+    """Standard normals [draws, size] and sqrt(chi-square / df) [draws], the same for every family."""
+    rng = np.random.default_rng(seed)
+    normal = rng.standard_normal((draws, size))
+    return normal, np.sqrt(rng.chisquare(groups - 1, size=draws) / (groups - 1))
