@@ -1,0 +1,120 @@
+"""Small counts in the detail tables of checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tiltakeval.disclosure.rules import RuleSet
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.check import Check
+
+_COUNT = re.compile(r"^(n|n_.*|.*_n|persons|units|count|counts|.*_count|number|events)$")
+_PERSON = re.compile(r"^(person_?id|participation_?id|fnr|fodselsnummer|lopenr.*|unit_?id)$", re.I)
+_KEYS = ("horizon", "month", "level", "year", "threshold", "trial", "period", "bin", "fold")
+_SHARE = re.compile(r"^(mean|share)_(.+)$")
+
+
+def is_count_name(name: str) -> bool:
+    """Whether a column or value called so must be taken for a count of persons."""
+    return _COUNT.match(name) is not None
+
+
+def release_detail(
+    check: Check, rules: RuleSet
+) -> tuple[pd.DataFrame | None, list[tuple[str, int, str]]]:
+    """A check's detail table with small counts and their rows' numbers missing, and what was done.
+
+    Columns in ``check.counts`` are counts; integer columns named like one are taken for counts even
+    if undeclared. A mean or share between 0 and 1 beside a count (``mean_x`` and ``n_x``) is small
+    when it stands for few persons. When the shown rows would give a hidden count away from the
+    column's total, the next smallest row is hidden too. Raises InputError for a column of person
+    identifiers or a declared count that isn't there.
+    """
+    if check.detail is None:
+        return None, []
+    table = check.detail.reset_index(drop=True).copy()
+    where = f"check '{check.key}'"
+    for name in table.columns:
+        if _PERSON.match(str(name)):
+            raise InputError(
+                f"the detail table has the column '{name}'",
+                where=where,
+                remedy="Details of checks are aggregates; never rows of persons.",
+            )
+    absent = [name for name in check.counts if name not in table.columns]
+    if absent:
+        raise InputError(f"no column {absent} in the detail table", where=where)
+    counts = [n for n in table.columns if n in check.counts or _looks_counted(table, str(n))]
+    log: list[tuple[str, int, str]] = []
+    hidden = np.zeros(len(table), dtype=bool)
+    for name in counts:
+        values = _floats(table[name])
+        small = rules.small(values) | _few_of(table, str(name), values, rules)
+        if small.any():
+            log.append((str(name), int(small.sum()), "small"))
+        hidden |= small
+    hidden = _cover(hidden, [_floats(table[name]) for name in counts], rules, log)
+    for name in table.columns:
+        if str(name) in _KEYS or not pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        if name in counts:
+            rounded = pd.Series(rules.rounded(_floats(table[name]))).mask(hidden)
+            whole = bool((rounded.dropna() % 1 == 0).all())
+            table[name] = rounded.astype("Int64") if whole else rounded
+        elif hidden.any():
+            table[name] = table[name].astype("float64").mask(hidden)
+    if counts:
+        table["status"] = np.where(hidden, "suppressed", "ok")
+    return table, log
+
+
+def _floats(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column).astype("float64").to_numpy(dtype="float64", na_value=np.nan)
+
+
+def _looks_counted(table: pd.DataFrame, name: str) -> bool:
+    column = table[name]
+    if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
+        return False
+    return is_count_name(name)
+
+
+def _few_of(table: pd.DataFrame, name: str, counts: np.ndarray, rules: RuleSet) -> np.ndarray:
+    """Rows where a share of the count's group stands for few persons, or all but few."""
+    out = np.zeros(len(table), dtype=bool)
+    for column in table.columns:
+        found = _SHARE.match(str(column))
+        if found is None or name not in (f"n_{found[2]}", "n"):
+            continue
+        share = _floats(table[column])
+        with np.errstate(invalid="ignore"):
+            inside = (share > 0) & (share < 1)
+            few = np.round(share * counts), np.round((1 - share) * counts)
+        out |= inside & (rules.small(few[0]) | rules.small(few[1]))
+    return out
+
+
+def _cover(
+    hidden: np.ndarray,
+    columns: Sequence[np.ndarray],
+    rules: RuleSet,
+    log: list[tuple[str, int, str]],
+) -> np.ndarray:
+    """Hide further rows until the hidden counts of a column never add up to a small number."""
+    hidden = hidden.copy()
+    extra = 0
+    while hidden.any() and not hidden.all():
+        sums = [np.nansum(values[hidden]) for values in columns]
+        if not any(0 < total < rules.threshold for total in sums) and hidden.sum() > 1:
+            break
+        size = np.sum([np.nan_to_num(values) for values in columns], axis=0)
+        size = np.where(hidden, np.inf, size)
+        hidden[int(np.argmin(size))] = True
+        extra += 1
+    if extra:
+        log.append(("all", extra, "total minus the rows shown"))
+    return hidden

@@ -1,0 +1,296 @@
+"""The gate: results in, released results out. Pages, figures and published files take these only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from tiltakeval.disclosure.cells import keep_steps
+from tiltakeval.disclosure.details import is_count_name, release_detail
+from tiltakeval.disclosure.rules import RuleSet, load_rules
+from tiltakeval.disclosure.suppress import (
+    COUNTS,
+    VALUES,
+    Uncounted,
+    hidden_rows,
+    stepped_counts,
+)
+from tiltakeval.estimates.attrition import Attrition
+from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.table import Estimates, key_columns, schema
+
+_PASS = object()
+LOG_COLUMNS = (*key_columns(), "column", "reason")
+
+
+class NotReleasedError(TypeError):
+    """Something that hasn't passed disclosure control was handed to a page, figure or file."""
+
+
+class _Gated:
+    """A frozen object that only this module builds."""
+
+    __slots__ = ("_log", "_rules", "_sealed", "_table")
+    _kind = ""
+
+    def __init__(
+        self, table: pd.DataFrame, rules: RuleSet, log: pd.DataFrame, *, _pass: object = None
+    ) -> None:
+        if _pass is not _PASS:
+            raise NotReleasedError(
+                f"{type(self).__name__} can't be built by hand; use the functions of "
+                "tiltakeval.disclosure.release (release_estimates, release_checks, "
+                "release_attrition)"
+            )
+        for name, value in (("_table", table), ("_rules", rules), ("_log", log), ("_sealed", True)):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __reduce__(self) -> Any:
+        raise NotReleasedError(f"{type(self).__name__} can't be pickled; write_released keeps it")
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A copy of the released table: suppressed numbers missing, status "suppressed"."""
+        return self._table.copy()
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rule set it was released under."""
+        return self._rules
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """A copy of the suppression log: which cells, why; never the numbers."""
+        return self._log.copy()
+
+
+class Released(_Gated):
+    """Released estimates (truths and published figures too); columns as in ``schema.toml``."""
+
+    __slots__ = ()
+    _kind = "estimates"
+
+    def select(self, **where: Any) -> Released:
+        """The rows matching every given column (a value, or a list of values)."""
+        mask = np.ones(len(self._table), dtype=bool)
+        for name, value in where.items():
+            many = isinstance(value, list | tuple | set | frozenset | range)
+            column = self._table[name]
+            hit = column.isin(list(value)) if many else column == value
+            mask &= hit.fillna(False).to_numpy(dtype=bool)
+        part = self._table[mask].reset_index(drop=True)
+        return Released(part, self._rules, self._log, _pass=_PASS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedCheck:
+    """One check as it may be shown."""
+
+    key: str
+    status: str
+    scope: Mapping[str, str]
+    statistic: float | None
+    threshold: float | None
+    message: Mapping[str, Any]
+    detail: pd.DataFrame | None
+
+
+class ReleasedChecks(_Gated):
+    """Released checks; ``table`` has one row per check, ``items`` the checks with their details."""
+
+    __slots__ = ("_items",)
+    _kind = "checks"
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        rules: RuleSet,
+        log: pd.DataFrame,
+        items: tuple[ReleasedCheck, ...] = (),
+        *,
+        _pass: object = None,
+    ) -> None:
+        super().__init__(table, rules, log, _pass=_pass)
+        object.__setattr__(self, "_items", items)
+
+    @property
+    def items(self) -> tuple[ReleasedCheck, ...]:
+        """The checks, in order."""
+        return self._items
+
+
+class ReleasedAttrition(_Gated):
+    """Released attrition: population, step, persons, units, removed_persons, removed_units, status."""
+
+    __slots__ = ()
+    _kind = "attrition"
+
+
+AnyReleased = Released | ReleasedChecks | ReleasedAttrition
+G = TypeVar("G", bound=_Gated)
+
+
+def require_released(value: object, kind: type[G] | tuple[type[Any], ...], what: str) -> G:
+    """``value`` if it passed disclosure control. Raises NotReleasedError otherwise."""
+    if not isinstance(value, kind):
+        names = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
+        raise NotReleasedError(
+            f"{what} takes {names}, not {type(value).__name__}; pass it through "
+            "tiltakeval.disclosure.release first"
+        )
+    return value  # type: ignore[return-value]
+
+
+def _rules(rules: RuleSet | str) -> RuleSet:
+    return load_rules(rules) if isinstance(rules, str) else rules
+
+
+def release_estimates(
+    estimates: Estimates, rules: RuleSet | str, *, uncounted: Uncounted = "withhold"
+) -> Released:
+    """Estimates with every small cell, and what would give one away, suppressed.
+
+    A row is suppressed (status "suppressed", all values and counts missing) when a count it rests on
+    is small; when few persons have, or lack, the outcome; when the row for everybody minus the rows
+    shown would give it; when it adds up a suppressed month. Counts that differ by little from the
+    month printed before are left out. A row without any count rests on nobody knows how many and is
+    suppressed too, unless ``uncounted="allow"`` (a known truth of invented persons, published
+    figures). Influence, run and attrition don't come along.
+    """
+    rule = _rules(rules)
+    table = estimates.table.reset_index(drop=True).copy()
+    reason = hidden_rows(table, rule, uncounted=uncounted)
+    hidden = (reason != "").to_numpy()
+    steps = stepped_counts(table, rule, hidden)
+    notes = [table.loc[hidden, list(key_columns())].assign(column="all", reason=reason[hidden])]
+    for name, blank in steps.items():
+        blank = blank & ~hidden
+        table[name] = table[name].mask(blank)
+        keys = table.loc[blank, list(key_columns())]
+        notes.append(keys.assign(column=name, reason="differs by little from the month before"))
+    for name in COUNTS:
+        counts = rule.rounded(table[name].astype("float64").to_numpy(dtype="float64"))
+        kept = pd.Series(counts).mask(hidden)
+        table[name] = kept if schema()[name]["type"] == "float64" else kept.astype("Int64")
+    for name in VALUES:
+        table[name] = table[name].mask(hidden)
+    table["status"] = table["status"].mask(hidden, "suppressed")
+    log = pd.concat(notes, ignore_index=True)[list(LOG_COLUMNS)]
+    return Released(table, rule, log, _pass=_PASS)
+
+
+def release_checks(checks: Sequence[Check], rules: RuleSet | str) -> ReleasedChecks:
+    """Checks with small counts in their detail tables and messages suppressed."""
+    rule = _rules(rules)
+    items, log, rows = [], [], []
+    for check in checks:
+        detail, reasons = release_detail(check, rule)
+        message = {
+            key: rule.symbol if _small_message(key, value, check, rule) else value
+            for key, value in check.message.items()
+        }
+        for column, number, why in reasons:
+            log.append({"check": check.key, "column": column, "rows": number, "reason": why})
+        items.append(
+            ReleasedCheck(
+                key=check.key,
+                status=check.status,
+                scope=dict(check.scope),
+                statistic=check.statistic,
+                threshold=check.threshold,
+                message=message,
+                detail=detail,
+            )
+        )
+        scope = "; ".join(f"{k}={v}" for k, v in check.scope.items())
+        rows.append((check.key, check.status, scope, check.statistic, check.threshold))
+    table = pd.DataFrame(rows, columns=["key", "status", "scope", "statistic", "threshold"])
+    table = table.astype({"statistic": "float64", "threshold": "float64"})
+    notes = pd.DataFrame(log, columns=["check", "column", "rows", "reason"])
+    return ReleasedChecks(table, rule, notes, tuple(items), _pass=_PASS)
+
+
+def _small_message(key: str, value: Any, check: Check, rules: RuleSet) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        return False
+    if key not in check.counts and not is_count_name(key):
+        return False
+    return bool(rules.small(np.array([float(value)]))[0])
+
+
+def release_attrition(attrition: Attrition, rules: RuleSet | str) -> ReleasedAttrition:
+    """Attrition in which no count, and no difference of two counts shown, is small.
+
+    Where a filter removed few, the count before it is left out, so that the number removed is shown
+    together with that of the neighbouring filter. ``removed_…`` are differences of the counts shown.
+    """
+    rule = _rules(rules)
+    table = attrition.steps.reset_index(drop=True).copy()
+    out = table[["population", "step"]].copy()
+    log = []
+    status = pd.Series("ok", index=table.index, dtype=object)
+    for name in ("persons", "units"):
+        counts = table[name].astype("Float64").to_numpy(dtype="float64", na_value=np.nan)
+        shown = np.full(counts.shape, np.nan)
+        removed = np.full(counts.shape, np.nan)
+        for population in table["population"].unique():
+            rows = np.flatnonzero((table["population"] == population).to_numpy())
+            keep = keep_steps(counts[rows], rule.small)
+            lost = rows[~keep & np.isfinite(counts[rows])]
+            for row in lost:
+                log.append(
+                    (population, table["step"].iloc[row], name, "small, or a small number removed")
+                )
+            status.iloc[lost] = "suppressed"
+            kept = rows[keep]
+            shown[kept] = rule.rounded(counts[kept])
+            removed[kept[1:]] = -np.diff(shown[kept])
+        out[name] = pd.Series(shown).astype("Int64")
+        out[f"removed_{name}"] = pd.Series(removed).astype("Int64")
+    out["status"] = status
+    notes = pd.DataFrame(log, columns=["population", "step", "column", "reason"])
+    return ReleasedAttrition(out, rule, notes, _pass=_PASS)
+
+
+def write_released(released: AnyReleased, directory: Path, name: str | None = None) -> list[Path]:
+    """Write a released table as ``<name>.csv`` and ``<name>.json`` with its suppression log.
+
+    Suppressed numbers are empty (null) and have status "suppressed". Checks' details are in the
+    JSON. Returns the files written.
+    """
+    gate = require_released(
+        released, (Released, ReleasedChecks, ReleasedAttrition), "write_released"
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    stem = name or gate._kind
+    table, paths = gate.table, [directory / f"{stem}.csv", directory / f"{stem}.json"]
+    table.to_csv(paths[0], index=False, float_format="%.10g")
+    rows = _records(table)
+    if isinstance(released, ReleasedChecks):
+        for row, item in zip(rows, released.items):
+            row["message"] = dict(item.message)
+            row["detail"] = None if item.detail is None else _records(item.detail)
+    content = {"rules": gate.rules.as_dict(), gate._kind: rows, "suppressed": _records(gate.log)}
+    text = json.dumps(content, ensure_ascii=False, indent=1, default=str, allow_nan=False)
+    paths[1].write_text(text + "\n", "utf-8")
+    return paths
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in plain.to_dict(orient="records")]
