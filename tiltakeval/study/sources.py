@@ -1,0 +1,86 @@
+"""Prepared files and named public data sets, read for studies that don't start from a register."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tiltakeval.errors import InputError, unknown
+
+#: Data sets that come with a dependency: name -> (package, module). MIT-licensed, no download.
+PACKAGED: Mapping[str, tuple[str, str]] = {
+    "causaldata:nsw_mixtape": ("causaldata", "nsw_mixtape"),
+    "causaldata:cps_mixtape": ("causaldata", "cps_mixtape"),
+}
+READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": pd.read_csv,
+    ".parquet": pd.read_parquet,
+    ".dta": lambda path: pd.read_stata(path, convert_categoricals=False),
+}
+_COMPARISON = re.compile(
+    r"^\s*(\w+)\s*(==|!=|<=|>=|<|>)\s*(-?\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\")\s*$"
+)
+_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """A prepared file as a data frame. Raises InputError when it can't be read."""
+    if path.suffix.lower() not in READERS:
+        raise InputError(
+            f"can't read a file ending in '{path.suffix}'",
+            where=path.name,
+            remedy=f"Use one of {', '.join(READERS)}.",
+        )
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), remedy="Check the path.")
+    try:
+        return READERS[path.suffix.lower()](path)
+    except (ValueError, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the file can't be read as {path.suffix} ({type(error).__name__})",
+            where=path.name,
+            remedy="Open it in the program that wrote it and save it again.",
+        ) from None
+
+
+def read_source(name: str, folder: Path) -> pd.DataFrame:
+    """A packaged data set by name, or a file in ``folder``. Raises InputError."""
+    if name in PACKAGED:
+        import importlib
+
+        package, module = PACKAGED[name]
+        return importlib.import_module(f"{package}.{module}").load_pandas().data
+    if ":" in name:
+        raise unknown("data source", name, PACKAGED)
+    return read_frame(folder / name)
+
+
+def compare(frame: pd.DataFrame, text: str, *, where: str) -> pd.Series:
+    """The truth of ``column OP value`` for each row, e.g. ``treat == 1``. Raises InputError."""
+    match = _COMPARISON.match(text)
+    if match is None:
+        raise InputError(
+            f"'{text}' isn't a comparison of a column with a value",
+            where=where,
+            remedy='Write it like "treat == 1" or "re74 > 0".',
+        )
+    column, sign, value = match.groups()
+    if column not in frame.columns:
+        raise unknown("column", column, [str(name) for name in frame.columns], where=where)
+    wanted = value[1:-1] if value[0] in "'\"" else float(value)
+    try:
+        return pd.Series(_OPERATORS[sign](frame[column], wanted), index=frame.index)
+    except TypeError:
+        raise InputError(f"column '{column}' can't be compared with {value}", where=where) from None

@@ -1,0 +1,163 @@
+"""The study file of a study on a register extract."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from tiltakeval.errors import InputError
+from tiltakeval.study.spec_parts import (
+    Estimand,
+    Estimator,
+    Inference,
+    Month,
+    Outcome,
+    Programme,
+    RuleSet,
+    Slug,
+    State,
+    SubgroupName,
+    Table,
+    Text,
+    Thresholds,
+    repeated,
+)
+
+
+class Entry(Table):
+    """Who enters when, and how long they are followed."""
+
+    entry: tuple[Month, Month] = Field(description="first and last month of time zero")
+    time_origin: Literal["vedtak", "start"] = Field(
+        "vedtak", description="what month 0 is: the decision (vedtak) or the start"
+    )
+    horizon: int = Field(36, ge=1, le=240, description="months followed after month 0")
+    placebo_months: int = Field(
+        12, ge=0, le=36, description="months before month 0 that are checked"
+    )
+    ages: tuple[int, int] = Field((18, 66), description="youngest and oldest age at month 0")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Entry:
+        if self.entry[0] > self.entry[1]:
+            raise ValueError(
+                InputError(f"the window {self.entry[0]} to {self.entry[1]} is reversed")
+            )
+        if self.ages[0] > self.ages[1]:
+            raise ValueError(InputError(f"ages {self.ages[0]} to {self.ages[1]} are reversed"))
+        return self
+
+
+class Base(Table):
+    """One base population and the programmes studied in it."""
+
+    state: State = Field(description="base state: jobseeker or nedsatt_arbeidsevne")
+    arms: tuple[Programme, ...] = Field(min_length=1, description="programmes, by catalogue key")
+
+    @model_validator(mode="after")
+    def _open_to_state(self) -> Base:
+        from tiltakeval.programmes import catalogue
+
+        known = catalogue.load()
+        shut = [key for key in self.arms if self.state not in known[key].target_states]
+        if shut:
+            raise ValueError(
+                InputError(
+                    f"{', '.join(shut)}: by the catalogue not open to {self.state}",
+                    where="arms",
+                    remedy="Take it out here, or put it under another [[base]].",
+                )
+            )
+        return self
+
+
+class Sampling(Table):
+    """How comparison person-months are sampled within each trial (all treated are kept)."""
+
+    comparison_units: int = Field(
+        150_000,
+        ge=1_000,
+        description="comparison person-months kept in each base population, about",
+    )
+
+
+class LockIn(Table):
+    """Summaries of the lock-in."""
+
+    windows: tuple[int, ...] = Field(
+        (6, 12, 24, 36), min_length=1, description="months at which effects are cumulated"
+    )
+    depth_window: tuple[int, int] = Field((1, 6), description="months averaged for the depth")
+    outcomes: tuple[Outcome, ...] = Field(
+        ("work_unsubsidised", "earnings_nok", "benefits_total_nok"),
+        description="outcomes that are cumulated",
+    )
+
+
+class Analysis(Table):
+    """One estimator on every base population, for every arm, outcome, month and subgroup."""
+
+    key: Slug = Field(description="name of the analysis in results")
+    estimator: Estimator = Field(description="a registered estimator (tiltakeval estimators)")
+    estimands: tuple[Estimand, ...] = Field(min_length=1, description="what is estimated")
+    outcomes: tuple[Outcome, ...] = Field(min_length=1, description="outcomes")
+    subgroups: tuple[SubgroupName, ...] = Field((), description="pre-specified groupings")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the estimator")
+
+
+class Contrast(Table):
+    """Two programmes against one another, on the population that could enter both."""
+
+    programme: Programme = Field(description="catalogue key")
+    against: Programme = Field(description="catalogue key")
+
+
+class RegisterStudy(Table):
+    """A study on a register extract (or an invented one)."""
+
+    level: Literal["register"] = Field(description="register")
+    slug: Slug = Field(description="short name; the folder under reports/")
+    title: Text = Field(description="title of the report")
+    question: Text = Field(description="the question, in one sentence")
+    register_: str = Field(
+        "synthetic:standard",
+        alias="register",
+        pattern=r"^synthetic:[a-z0-9_]+$",
+        description="the invented world used when no extract is given on the command line",
+    )
+    persons: int = Field(100_000, ge=500, description="size of the invented register")
+    seed: int = Field(ge=0, description="seed of sampling, folds and bands")
+    price_year: int = Field(2023, ge=2000, le=2100, description="year whose kroner amounts are in")
+    population: Entry = Field(description="who enters when, and how long they are followed")
+    base: tuple[Base, ...] = Field(min_length=1, description="base populations with their arms")
+    primary: Estimand = Field(description="the estimand the report leads with")
+    analysis: tuple[Analysis, ...] = Field(min_length=1, description="analyses")
+    contrast: tuple[Contrast, ...] = Field((), description="programmes against one another")
+    sampling: Sampling = Field(Sampling(), description="sampling of comparison person-months")
+    inference: Inference = Field(Inference(), description="errors, intervals and bands")
+    checks: Thresholds = Field(Thresholds(), description="limits of the checks")
+    lock_in: LockIn = Field(LockIn(), description="summaries of the lock-in")
+    rules: RuleSet = Field("nav", description="disclosure rule set")
+    truth: bool = Field(True, description="show the known effects beside, on invented data")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RegisterStudy:
+        if all(self.primary not in analysis.estimands for analysis in self.analysis):
+            raise ValueError(
+                InputError(f"no analysis estimates the primary estimand {self.primary}")
+            )
+        twice = repeated([analysis.key for analysis in self.analysis])
+        if twice:
+            raise ValueError(InputError(f"analysis key '{twice}' is used twice"))
+        twice = repeated([base.state for base in self.base])
+        if twice:
+            raise ValueError(InputError(f"base state '{twice}' is given twice"))
+        late = [w for w in self.lock_in.windows if w > self.population.horizon]
+        if late:
+            raise ValueError(
+                InputError(
+                    f"lock_in window {late[0]} is beyond the horizon {self.population.horizon}"
+                )
+            )
+        return self
