@@ -1,0 +1,179 @@
+"""Monthly outcomes with units: what is measured, and from which rows.
+
+A job-month is **subsidised** when a participation in a programme that subsidises wages runs on at
+least a day of the month for the person, and either has the same employer or names no employer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import ibis
+from ibis.expr.types import IntegerValue, Table
+
+from tiltakeval.engine import Engine
+from tiltakeval.errors import unknown
+
+BENEFITS = (
+    "dagpenger",
+    "aap",
+    "uforetrygd",
+    "tiltakspenger",
+    "sykepenger",
+    "sosialhjelp",
+    "kvalifiseringsstonad",
+    "overgangsstonad",
+)
+#: Position from which work is full time, per cent summed over jobs (Meld. St. 33 §5.6.2: 81-100).
+FULL_TIME_PCT = 81
+EDUCATION_PROGRAMMES = ("fag_og_yrkesopplaering", "hoyere_utdanning")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A monthly outcome. ``table``: the register table that covers it; ``column``: where its
+    person-months hold it; ``lasting``: once reached it stays (a share ever reached)."""
+
+    name: str
+    unit: str
+    table: str
+    column: str
+    money: bool = False
+    lasting: bool = False
+
+
+def _all() -> dict[str, Outcome]:
+    found = [
+        Outcome("work_unsubsidised", "share", "jobs", "work_unsubsidised"),
+        Outcome("work_any", "share", "jobs", "work_any"),
+        Outcome("full_time", "share", "jobs", "full_time"),
+        Outcome("earnings_nok", "NOK", "jobs", "earnings_nok", money=True),
+        Outcome(
+            "earnings_unsubsidised_nok", "NOK", "jobs", "earnings_unsubsidised_nok", money=True
+        ),
+        Outcome("benefits_total_nok", "NOK", "benefits", "benefits_total_nok", money=True),
+        *(
+            Outcome(f"benefit_{b}_nok", "NOK", "benefits", f"benefit_{b}_nok", money=True)
+            for b in BENEFITS
+        ),
+        Outcome("uforetrygd_grade", "percent", "benefits", "uforetrygd_grade"),
+        Outcome("education_entry", "share", "participation", "education_entry", lasting=True),
+        Outcome("registered", "share", "spells", "registered"),
+    ]
+    return {outcome.name: outcome for outcome in found}
+
+
+OUTCOMES: Mapping[str, Outcome] = _all()
+
+
+def outcome(name: str) -> Outcome:
+    """The outcome of that name. Raises InputError with the nearest name."""
+    if name not in OUTCOMES:
+        raise unknown("outcome", name, OUTCOMES, where="outcomes")
+    return OUTCOMES[name]
+
+
+def deflator(month: IntegerValue, factors: Mapping[int, float]) -> ibis.expr.types.FloatingValue:
+    """Kroner of the base year per nominal krone in a month; years outside ``factors`` take the
+    nearest year's."""
+    first, last = min(factors), max(factors)
+    year = (month / 12).floor().cast("int32").clip(first, last)
+    return ibis.cases(*((year == y, factors[y]) for y in sorted(factors)), else_=1.0)
+
+
+def job_months(
+    jobs: Table,
+    participations: Table,
+    *,
+    subsidising: Iterable[str],
+    factors: Mapping[int, float] | None,
+) -> Table:
+    """One row a person and month with a job: person_id, month, work_any, work_unsubsidised,
+    full_time (0/1), earnings_nok, earnings_unsubsidised_nok (whole kroner at fixed prices when
+    ``factors`` are given, so that sums don't depend on row order).
+
+    A job-month counts as work when it has a position or pay; a negative correction alone doesn't.
+    ``participations`` are those of ``build.participations``.
+    """
+    keys = sorted(subsidising)
+    paid = participations.filter(participations.begun & participations.programme.isin(keys))
+    paid = paid.select(
+        payer=paid.person_id, place=paid.employer_id, lo=paid.start_month, hi=paid.end_month
+    )
+    # few rows: find the subsidised (person, employer, month) and mark them
+    hit = (
+        jobs.inner_join(
+            paid,
+            [
+                jobs.person_id == paid.payer,
+                jobs.month >= paid.lo,
+                jobs.month <= paid.hi,
+                paid.place.isnull() | (paid.place == jobs.employer_id),
+            ],
+        )
+        .select(p=jobs.person_id, e=jobs.employer_id, m=jobs.month)
+        .distinct()
+        .mutate(marked=True)
+    )
+    rows = jobs.left_join(
+        hit, [jobs.person_id == hit.p, jobs.employer_id == hit.e, jobs.month == hit.m]
+    )
+    pay = rows.earnings_nok.cast("float64")
+    if factors is not None:
+        pay = pay * deflator(rows.month, factors)
+    worked = (rows.position_pct > 0) | (rows.earnings_nok > 0)
+    own = ~rows.marked.fill_null(False)
+    rows = rows.select(
+        "person_id",
+        "month",
+        worked=worked.fill_null(False).cast("int32"),
+        own=(worked & own).fill_null(False).cast("int32"),
+        position=rows.position_pct.fill_null(0.0).round(2).cast("decimal(9,2)"),
+        pay=pay.round().cast("int64"),
+        own_pay=own.ifelse(pay, 0.0).round().cast("int64"),
+    )
+    months = rows.group_by("person_id", "month").agg(
+        work_any=rows.worked.max(),
+        work_unsubsidised=rows.own.max(),
+        position=rows.position.sum(),
+        earnings_nok=rows.pay.sum().cast("int64"),
+        earnings_unsubsidised_nok=rows.own_pay.sum().cast("int64"),
+    )
+    return months.mutate(full_time=(months.position >= FULL_TIME_PCT).cast("int32")).drop(
+        "position"
+    )
+
+
+def benefit_months(
+    benefits: Table, *, factors: Mapping[int, float] | None, each: Iterable[str] = BENEFITS
+) -> Table:
+    """One row a person and month with a benefit: person_id, month, benefits_total_nok,
+    benefit_<code>_nok and has_<code> (0/1) for ``each``, uforetrygd_grade (percent)."""
+    amount = benefits.amount_nok.cast("float64")
+    if factors is not None:
+        amount = amount * deflator(benefits.month, factors)
+    rows = benefits.select(
+        "person_id",
+        "month",
+        "benefit",
+        "grade",
+        amount=amount.fill_null(0.0).round().cast("int64"),
+    )
+    columns = {"benefits_total_nok": rows.amount.sum().cast("int64")}
+    for code in each:
+        mine = rows.benefit == code
+        columns[f"benefit_{code}_nok"] = mine.ifelse(rows.amount, 0).sum().cast("int64")
+        columns[f"has_{code}"] = (mine & (rows.amount > 0)).cast("int32").max()
+    grade = (rows.benefit == "uforetrygd").ifelse(rows.grade.fill_null(0.0), 0.0)
+    columns["uforetrygd_grade"] = grade.max()
+    return rows.group_by("person_id", "month").agg(**columns)
+
+
+def coverage(engine: Engine, last_observed: Table) -> dict[str, tuple[int, int]]:
+    """First and last month each register table covers."""
+    rows = engine.frame(last_observed)
+    return {
+        str(row.table_name): (int(row.first_month), int(row.last_month))
+        for row in rows.itertuples()
+    }
