@@ -51,9 +51,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _new_study(args: argparse.Namespace) -> int:
-    from tiltakeval.study import template
+    from tiltakeval.study import new_study
 
-    for path in template.new_study(args.slug, args.studies):
+    for path in new_study.new_study(args.slug, args.studies):
         print(path)
     return OK
 

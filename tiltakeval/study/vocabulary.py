@@ -50,4 +50,4 @@ SUBGROUPS: Mapping[str, str] = {
     "diagnosis_group": "main diagnosis group, where the extract has one",
 }
 
-RULE_SETS = ("nav", "ssb", "microdata", "strict10")
+RULE_SETS = ("nav", "ssb", "strict10")
