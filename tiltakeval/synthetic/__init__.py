@@ -1,0 +1,1 @@
+"""Synthetic register with known programme effects."""
