@@ -1,0 +1,88 @@
+"""Every estimator by key: an explicit list. Reading it imports no estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from tiltakeval.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where an estimator is, what it does, the options its key fixes, and the design it takes."""
+
+    module: str
+    name: str
+    description: str
+    design: str = "cross_section"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> type:
+        """The class (imports its module)."""
+        loaded: type = getattr(import_module(f"tiltakeval.estimators.{self.module}"), self.name)
+        return loaded
+
+    def options(self) -> dict[str, Any]:
+        """Names and defaults of the options a user may set (imports the module)."""
+        from dataclasses import MISSING, fields
+
+        return {
+            f.name: None if f.default is MISSING else f.default
+            for f in fields(self.load())
+            if f.name not in self.fixed
+        }
+
+
+ESTIMATORS: Mapping[str, Entry] = {
+    "aipw_att": Entry(
+        "weighting.aipw", "AIPW", "doubly robust, effect on each programme's participants",
+        fixed={"target": "att"},
+    ),
+    "aipw_ate": Entry(
+        "weighting.aipw", "AIPW", "doubly robust, effect on all units", fixed={"target": "ate"}
+    ),
+    "aipw_programmes": Entry(
+        "weighting.aipw", "AIPW", "doubly robust, all programmes on the same people",
+        fixed={"target": "programmes"},
+    ),
+    "ipw_att": Entry(
+        "weighting.ipw", "IPW", "inverse-probability weights, effect on participants",
+        fixed={"target": "att"},
+    ),
+    "ipw_ate": Entry(
+        "weighting.ipw", "IPW", "inverse-probability weights, effect on all units",
+        fixed={"target": "ate"},
+    ),
+    "difference_in_means": Entry(
+        "randomised.difference", "DifferenceInMeans", "difference in means, HC2 or clustered errors"
+    ),
+    "regression": Entry(
+        "randomised.regression", "Regression", "least squares with covariates, robust errors"
+    ),
+    "iv_2sls": Entry(
+        "randomised.instruments", "TwoStageLeastSquares", "instrumental variables, two-stage"
+    ),
+    "kaplan_meier": Entry(
+        "duration.exits", "KaplanMeier", "probability of remaining, by arm", design="durations"
+    ),
+    "aalen_johansen": Entry(
+        "duration.exits", "AalenJohansen", "probability of each exit, by arm", design="durations"
+    ),
+}
+
+
+def build(key: str, **options: Any) -> Any:
+    """The estimator of a key with options set. Raises InputError for an unknown key or option."""
+    if key not in ESTIMATORS:
+        raise unknown("estimator", key, ESTIMATORS)
+    entry = ESTIMATORS[key]
+    known = entry.options()
+    for name in options:
+        if name in entry.fixed:
+            raise InputError(f"'{name}' is fixed by the estimator's key", where=key)
+        if name not in known:
+            raise unknown("option", name, known, where=key)
+    return entry.load()(**entry.fixed, **options)

@@ -1,0 +1,54 @@
+"""Covariates made ready for the nuisance models: standardised, and expanded when asked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.errors import InputError
+
+Floats = NDArray[np.floating]
+Basis = Literal["linear", "quadratic"]
+MAX_COLUMNS = 600
+
+
+def standardise(x: Floats, *, weight: Floats) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Columns of ``x`` [n, p] with weighted mean 0 and variance 1, and which columns were kept.
+
+    Columns that don't vary (relative to their size) are dropped.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    share = weight / weight.sum()
+    mean = share @ x
+    sd = np.sqrt(share @ (x - mean) ** 2)
+    kept = np.flatnonzero(sd > 1e-10 * np.maximum(np.abs(mean), 1e-30))
+    return (x[:, kept] - mean[kept]) / sd[kept], kept
+
+
+def expand(x: Floats, *, weight: Floats, basis: Basis) -> NDArray[np.float64]:
+    """[n, q] standardised columns: ``x`` itself, or with all squares and pairwise products.
+
+    Products that repeat a column already there (the square of an indicator) are dropped. Raises
+    InputError when more than ``MAX_COLUMNS`` columns would result.
+    """
+    z, _ = standardise(x, weight=weight)
+    if basis == "linear":
+        return z
+    if basis != "quadratic":
+        raise InputError(f"unknown basis '{basis}'", remedy="Use 'linear' or 'quadratic'.")
+    p = z.shape[1]
+    if p + p * (p + 1) // 2 > MAX_COLUMNS:
+        raise InputError(
+            f"a quadratic basis of {p} covariates has more than {MAX_COLUMNS} columns",
+            where="basis",
+            remedy="Use basis = 'linear', or fewer covariates.",
+        )
+    first, second = np.triu_indices(p)
+    products, _ = standardise(z[:, first] * z[:, second], weight=weight)
+    columns = np.hstack([z, products])
+    share = weight / weight.sum()
+    correlation = np.abs((columns * share[:, None]).T @ columns)
+    repeated = np.triu(correlation > 1 - 1e-9, k=1).any(axis=0)
+    return columns[:, ~repeated]

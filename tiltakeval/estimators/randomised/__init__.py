@@ -1,0 +1,1 @@
+"""Estimators for randomised assignment, and plain regressions: arms compared as they are."""

@@ -1,0 +1,1 @@
+"""Doubly robust and inverse-probability weighting for several programmes at once."""
