@@ -102,7 +102,8 @@ def _programmes(args: argparse.Namespace) -> int:
     return OK
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
     parser = _Parser(
         prog="tiltakeval",
         description="Evaluation of labour-market programmes, from register extract to report.",
@@ -181,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. What a user can cause never shows a traceback."""
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        parser = _parser()
+        parser = build_parser()
         args = parser.parse_args(given)
         if args.name is None:
             parser.print_help()

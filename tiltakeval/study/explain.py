@@ -30,7 +30,18 @@ _PLAIN = {
 
 def explain(error: ValidationError, model: type[BaseModel], *, where: str) -> InputErrors:
     """The validation error of ``model`` as a list of plain input errors. ``where`` names the file."""
-    found = [_one(item, model) for item in error.errors()]
+    items = error.errors()
+    places = [item["loc"] for item in items]
+    # a list whose items are wrong also counts as too short: say only what is wrong with the items
+    kept = [
+        item
+        for item in items
+        if item["type"] != "too_short"
+        or not any(
+            len(at) > len(item["loc"]) and at[: len(item["loc"])] == item["loc"] for at in places
+        )
+    ]
+    found = [_one(item, model) for item in kept]
     count = f"{len(found)} error{'s' if len(found) > 1 else ''}"
     return InputErrors(found, title=f"{where} has {count}; nothing was run.")
 

@@ -64,7 +64,6 @@ class SampleAnalysis(Table):
     covariates: tuple[str, ...] | None = Field(
         None, description="covariates; left out: all declared"
     )
-    seeds: tuple[int, ...] = Field((), description="seeds whose median estimate is reported")
     options: dict[str, Any] = Field(default_factory=dict, description="options of the estimator")
 
 

@@ -37,6 +37,13 @@ class Entry(Table):
         12, ge=0, le=36, description="months before month 0 that are checked"
     )
     ages: tuple[int, int] = Field((18, 66), description="youngest and oldest age at month 0")
+    months_registered: tuple[int, int] | None = Field(
+        None, description="shortest and longest registration at month 0; left out: no limit"
+    )
+    innsatsgrupper: tuple[str, ...] = Field((), description="only these; left out: all")
+    death: Literal["zero", "censor"] = Field(
+        "zero", description="outcomes after death: zero, or not observed"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Entry:
@@ -54,6 +61,11 @@ class Base(Table):
 
     state: State = Field(description="base state: jobseeker or nedsatt_arbeidsevne")
     arms: tuple[Programme, ...] = Field(min_length=1, description="programmes, by catalogue key")
+    conditions: dict[Programme, dict[str, tuple[str, ...]]] = Field(
+        default_factory=dict,
+        description="per programme, levels of diagnosis_group or innsatsgruppe it is open to, "
+        "beyond the catalogue's rules",
+    )
 
     @model_validator(mode="after")
     def _open_to_state(self) -> Base:

@@ -1,0 +1,158 @@
+"""The reference pages of the documentation, written from the spec and the command line themselves."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tiltakeval.study import vocabulary
+from tiltakeval.study.spec import LEVELS
+
+_NAMES = {str: "text", int: "whole number", float: "number", bool: "true/false", dict: "table"}
+_LEVEL_TEXT = {
+    "register": "Target trials on a register extract, or on an invented register.",
+    "cross_section": "A prepared file with one row a unit and declared columns.",
+}
+
+
+def study_file_page() -> str:
+    """``docs/study-file.md``: every key of a study file with its type, default and meaning."""
+    lines = [
+        "# The study file",
+        "",
+        "Generated from the code by `make docs`; don't edit by hand.",
+        "",
+        "`study.toml` is the whole protocol of a study. Unknown keys are errors, and all errors are",
+        "reported at once. A study enters at one of two levels.",
+    ]
+    shared: dict[type[BaseModel], str] = {}
+    for level, model in LEVELS.items():
+        lines += ["", f'## `level = "{level}"`', "", _LEVEL_TEXT[level], "", *_rows(model)]
+        for heading, inner, many in _inner_tables(model):
+            if inner in shared:
+                lines += ["", f"`{heading}`: as `{shared[inner]}` above."]
+                continue
+            shared[inner] = heading
+            brackets = f"[[{heading}]]" if many else f"[{heading}]"
+            lines += ["", f"### `{brackets}`", "", (inner.__doc__ or "").strip(), "", *_rows(inner)]
+    for title, names in (
+        ("Base states", vocabulary.STATES),
+        ("Estimands", vocabulary.ESTIMANDS),
+        ("Outcomes", vocabulary.OUTCOMES),
+        ("Subgroups", vocabulary.SUBGROUPS),
+    ):
+        lines += ["", f"## {title}", "", "| Name | Meaning |", "|---|---|"]
+        lines += [f"| `{name}` | {meaning} |" for name, meaning in names.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(model: type[BaseModel]) -> list[str]:
+    rows = ["| Key | Type | Default | Meaning |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        rows.append(
+            f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {field.description} |"
+        )
+    return rows
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "*required*"
+    value = field.default
+    if value is PydanticUndefined:
+        return "empty"
+    if isinstance(value, BaseModel):
+        return "as below"
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(_toml(item) for item in value) + "]`"
+    return f"`{_toml(value)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _type(annotation: Any) -> str:
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(inner[0])
+    if origin is typing.Literal:
+        return " or ".join(f'`"{value}"`' for value in inner)
+    if origin in (types.UnionType, typing.Union):
+        return _type(next(part for part in inner if part is not type(None)))
+    if origin is tuple:
+        many = inner[-1] is Ellipsis
+        if isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
+            return "tables"
+        return f"list of {_type(inner[0])}" if many else f"{len(inner)} × {_type(inner[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table"
+    return _NAMES.get(origin or annotation, str(annotation))
+
+
+def _inner_tables(
+    model: type[BaseModel], path: str = ""
+) -> typing.Iterator[tuple[str, type[BaseModel], bool]]:
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        many = typing.get_origin(annotation) is tuple
+        inner = typing.get_args(annotation)[0] if many else annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            heading = f"{path}{name}"
+            yield heading, inner, many
+            yield from _inner_tables(inner, f"{heading}.")
+
+
+def command_line_page() -> str:
+    """``docs/command-line.md``: the help text of every command."""
+    from tiltakeval import cli
+
+    parser = cli.build_parser()
+    lines = [
+        "# The command line",
+        "",
+        "Generated from the code by `make docs`; don't edit by hand.",
+        "",
+        "Exit codes: 0 done; 1 the data have errors; 2 the input can't be used (the message says why",
+        "and what to do); 130 interrupted.",
+    ]
+    chosen = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for name, sub in chosen.choices.items():
+        sub.formatter_class = _Wide
+        lines += ["", f"## `tiltakeval {name}`", "", "```text", sub.format_help().rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+class _Wide(argparse.HelpFormatter):
+    """The same page whatever the terminal's width."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=96)
+
+
+PAGES = {"study-file.md": study_file_page, "command-line.md": command_line_page}
+
+
+def main(folder: Path) -> None:
+    """Write the pages to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), "utf-8")
+        print(folder / name)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
