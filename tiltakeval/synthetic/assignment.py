@@ -20,27 +20,27 @@ from tiltakeval.synthetic.numbers import *  # noqa: F403
 @njit(cache=True, nogil=True)
 def is_open(s, t, p, g, age, ai, w):  # type: ignore[no-untyped-def]
     """Whether programme p can be decided for the person in month t (rules, roll-out, trial)."""
-    if w.base[p, g] == -np.inf:
+    if prog(w, p, Q_BASE_0 + g) == -np.inf:
         return False
-    if age < w.prog[p, Q_AGE_FROM] or age > w.prog[p, Q_AGE_TO]:
+    if age < prog(w, p, Q_AGE_FROM) or age > prog(w, p, Q_AGE_TO):
         return False
     if p == IPS or p == KVP:
         if p == IPS and t < s[BARRED_UNTIL]:
             return False
-        if w.par[K_RULE] == 1.0:
+        if w[K_RULE] == 1.0:
             return True
         o = ai[OFFICE]
         if p == IPS:
-            return t >= w.ips_from[o] and ai[DIAG] == 1
-        return t >= w.kvp_from[o] and s[AAP_UNTIL] <= t
+            return t >= office(w, o, OF_IPS) and ai[DIAG] == 1
+        return t >= office(w, o, OF_KVP) and s[AAP_UNTIL] <= t
     return True
 
 
 @njit(cache=True, nogil=True)
 def eta(s, t, p, g, age, ai, af, w, months):  # type: ignore[no-untyped-def]
     """Log intensity of deciding p, in the world's assignment rule."""
-    k = w.par
-    x = w.base[p, g]
+    k = w
+    x = prog(w, p, Q_BASE_0 + g)
     rule = k[K_RULE]
     if rule == 1.0:
         return x
@@ -52,16 +52,16 @@ def eta(s, t, p, g, age, ai, af, w, months):  # type: ignore[no-untyped-def]
     low = s[EDUL] == 0
     z = 0.0
     if young:
-        z += w.z[p, 0]
+        z += prog(w, p, Q_Z_0)
     if old:
-        z += w.z[p, 1]
+        z += prog(w, p, Q_Z_1)
     if lg3:
-        z += w.z[p, 2]
+        z += prog(w, p, Q_Z_2)
     if low:
-        z += w.z[p, 3]
+        z += prog(w, p, Q_Z_3)
     if ai[DIAG] == 1:
-        z += w.z[p, 4]
-    ratio = math.log(w.prog[p, Q_HISTORY])
+        z += prog(w, p, Q_Z_4)
+    ratio = math.log(prog(w, p, Q_HISTORY))
     if rule == 2.0:  # outside a main-effects class: interactions, thresholds, a hump
         sign = 1.0 if p % 2 == 0 else -1.0
         z += sign * 0.9 * (1.0 if young and low else 0.0)
@@ -74,27 +74,27 @@ def eta(s, t, p, g, age, ai, af, w, months):  # type: ignore[no-untyped-def]
     su = k[K_SELECTION_UNOBSERVED]
     if su != 0.0:
         if k[K_FRESH] > 0.5:
-            x += su * w.w[p, 0] * s[FRESH] * 1e-6
+            x += su * prog(w, p, Q_W_0) * s[FRESH] * 1e-6
         else:
-            x += su * (w.w[p, 0] * af[V1] + w.w[p, 1] * af[V2])
-    x += w.practice[o, p] + w.dec_season[p, w.moy[t]]
-    x += w.dur_dec[min(399, t - s[SINCE] - 1)]
+            x += su * (prog(w, p, Q_W_0) * af[V1] + prog(w, p, Q_W_1) * af[V2])
+    x += office(w, o, OF_PRACTICE + p) + w[AT_SEASON + 12 * p + moy(w, t)]
+    x += w[AT_DURATION + min(399, t - s[SINCE] - 1)]
     if t > 0:
-        x -= 0.3 * w.logu[o, t - 1]  # budgets run against the cycle
+        x -= 0.3 * k[K_UNEMPLOYMENT_ELASTICITY] * cond(w, o, t - 1)  # budgets run against the cycle
     if s[LAST_P] >= 0 and t - s[LAST_END] <= k[K_CHAIN_MONTHS]:
-        x += w.chain[s[LAST_P], p]
+        x += w[AT_CHAIN + N_PROGRAMMES * s[LAST_P] + p]
     return x
 
 
 @njit(cache=True, nogil=True)
-def choose(s, t, key, g, age, ai, af, w, iv, months, combination):  # type: ignore[no-untyped-def]
+def choose(s, t, key, g, age, ai, af, w, io, months, combination):  # type: ignore[no-untyped-def]
     """The programme decided in month t, or -1. ``combination``: beside a running programme."""
-    if iv[IV_BAR_P] == BAR_ALL and t >= iv[IV_BAR_FROM]:
+    if io[IV_BAR_P] == BAR_ALL and t >= io[IV_BAR_FROM]:
         return -1
     weights = np.zeros(N_PROGRAMMES)
     total = 0.0
     for p in range(N_PROGRAMMES):
-        if iv[IV_BAR_P] == p and t >= iv[IV_BAR_FROM]:
+        if io[IV_BAR_P] == p and t >= io[IV_BAR_FROM]:
             continue
         if not is_open(s, t, p, g, age, ai, w):
             continue
@@ -102,11 +102,11 @@ def choose(s, t, key, g, age, ai, af, w, iv, months, combination):  # type: igno
             if s[RUN] == p + 1 or s[RUN + 1] == p + 1:
                 continue
             other = (s[RUN] if s[RUN] > 0 else s[RUN + 1]) - 1
-            if w.prog[p, Q_SUBSIDISED] > 0.5 and w.prog[other, Q_SUBSIDISED] > 0.5:
+            if prog(w, p, Q_SUBSIDISED) > 0.5 and prog(w, other, Q_SUBSIDISED) > 0.5:
                 continue
             if other == AFT and (p == FAG or p == HU):
                 continue
-            weights[p] = w.par[K_COMBINATION] * math.exp(w.combo[p])
+            weights[p] = w[K_COMBINATION] * math.exp(prog(w, p, Q_COMBO))
         else:
             weights[p] = math.exp(eta(s, t, p, g, age, ai, af, w, months))
         total += weights[p]

@@ -29,30 +29,30 @@ def job_factor(s, t, w, g, ai, pending_slot):  # type: ignore[no-untyped-def]
         if s[RUN + j] > 0 and j != pending_slot:
             p = s[RUN + j] - 1
             running = True
-            if t - s[RUN_T + j] < w.prog[p, Q_EARLY_MONTHS]:
-                factor *= w.prog[p, Q_EARLY]
+            if t - s[RUN_T + j] < prog(w, p, Q_EARLY_MONTHS):
+                factor *= prog(w, p, Q_EARLY)
             else:
-                factor *= w.late[p, g]
+                factor *= prog(w, p, Q_LATE_0 + g)
     if not running:
         for j in range(2):
             if s[PEND + j] > 0:
-                factor *= w.prog[s[PEND + j] - 1, Q_WAITING]
+                factor *= prog(w, s[PEND + j] - 1, Q_WAITING)
             elif j == pending_slot and s[RUN + j] > 0:
-                factor *= w.prog[s[RUN + j] - 1, Q_WAITING]
+                factor *= prog(w, s[RUN + j] - 1, Q_WAITING)
     if s[NPAST] > 0:
         total = 0.0
         for p in range(N_PROGRAMMES):
             if s[P_END + p] >= 0:
                 tau = t - s[P_END + p] - 1
-                share = 1.0 if s[P_DONE + p] == 1 else w.prog[p, Q_DROPPED_B]
+                share = 1.0 if s[P_DONE + p] == 1 else prog(w, p, Q_DROPPED_B)
                 m = 1.0
                 if ai[LG3] == 1:
-                    m *= w.prog[p, Q_MULTIPLIER_LANDGRUPPE3]
+                    m *= prog(w, p, Q_MULTIPLIER_LANDGRUPPE3)
                 if ai[EDU0] == 0:
-                    m *= w.prog[p, Q_MULTIPLIER_GRUNNSKOLE]
-                fade = math.exp(-tau / w.prog[p, Q_KAPPA])
-                rise = 1.0 - math.exp(-(tau + 1.0) / w.prog[p, Q_RISE])
-                total += w.b[p, g] * share * m * fade * rise
+                    m *= prog(w, p, Q_MULTIPLIER_GRUNNSKOLE)
+                fade = math.exp(-tau / prog(w, p, Q_KAPPA))
+                rise = 1.0 - math.exp(-(tau + 1.0) / prog(w, p, Q_RISE))
+                total += prog(w, p, Q_B_0 + g) * share * m * fade * rise
         factor *= math.exp(total)
     return factor
 
@@ -63,7 +63,7 @@ def uforetrygd_factor(s, w, pending_slot):  # type: ignore[no-untyped-def]
     factor = 1.0
     for j in range(2):
         if s[RUN + j] > 0 and j != pending_slot:
-            factor = min(factor, w.prog[s[RUN + j] - 1, Q_UFORETRYGD])
+            factor = min(factor, prog(w, s[RUN + j] - 1, Q_UFORETRYGD))
     return factor
 
 
@@ -98,49 +98,57 @@ def worked(s, months):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def person_f(s, age, ai, af, w):  # type: ignore[no-untyped-def]
     """ln f: the person's own part of job finding, without cycle, duration and history."""
-    x = af[LNF] + w.age_lnf[age] + w.edu[0, s[EDUL]]
+    x = af[LNF] + w[AT_AGE + age] + w[AT_EDU + 3 * 0 + s[EDUL]]
     return x + s[FRESH] * 1e-6
 
 
 @njit(cache=True, nogil=True)
-def enter_spell(s, t, key, ns, day, ai, w, lg, log):  # type: ignore[no-untyped-def]
+def new_row(ev, kind):  # type: ignore[no-untyped-def]
+    """Next row of the event log, with kind and person filled in."""
+    row = ev[0, 0]
+    ev[0, 0] = row + 1
+    ev[row, 0] = kind
+    ev[row, 1] = ev[0, 1]
+    return row
+
+
+@njit(cache=True, nogil=True)
+def enter_spell(s, t, key, ns, day, ai, w, ev):  # type: ignore[no-untyped-def]
     """Open a registration spell in state ``ns`` on ``day``: rights, fresh component, log row."""
     s[DECIDED] = 0
     s[LAST_P] = -1
     s[SPELL_NO] += 1
-    s[SOSIAL] = 1 if uniform(key, t + 2, U_SOSIAL) < w.par[K_SOSIALHJELP_SHARE] else 0
-    if w.par[K_FRESH] > 0.5:
-        s[FRESH] = int(1e6 * w.par[K_FRESH_SD] * normal(uniform(key, t + 2, U_FRESH)))
+    s[SOSIAL] = 1 if uniform(key, t + 2, U_SOSIAL) < w[K_SOSIALHJELP_SHARE] else 0
+    if w[K_FRESH] > 0.5:
+        s[FRESH] = int(1e6 * w[K_FRESH_SD] * normal(uniform(key, t + 2, U_FRESH)))
     if ns == JS:
         n = worked(s, 24)
         s[DAGP_LEFT] = 0
-        if n >= w.par[K_DAGPENGER_MIN_WORKED] and s[BASE_PAY] > 0:
-            base_g = s[BASE_PAY] * n / 24.0 / (w.g_real[t])
-            s[DAGP_LEFT] = int(w.par[K_DAGPENGER_MONTHS_0 if base_g >= 2.0 else K_DAGPENGER_MONTHS_1])
+        if n >= w[K_DAGPENGER_MIN_WORKED] and s[BASE_PAY] > 0:
+            base_g = s[BASE_PAY] * n / 24.0 / (g_month(w, t))
+            s[DAGP_LEFT] = int(w[K_DAGPENGER_MONTHS_0 if base_g >= 2.0 else K_DAGPENGER_MONTHS_1])
     else:
         s[DAGP_LEFT] = 0
         if s[AAP_UNTIL] <= t:
             u = uniform(key, t + 2, U_RIGHT)
-            right = w.par[K_AAP_RIGHT]
+            right = w[K_AAP_RIGHT]
             if u < right:
-                s[AAP_UNTIL] = t + 1 + int(w.par[K_AAP_MONTHS])
-                if u < right * w.par[K_AAP_EXTENDED]:
-                    s[AAP_UNTIL] += int(w.par[K_AAP_EXTENSION])
-    if log:
-        row = lg.n[1]
-        lg.n[1] += 1
+                s[AAP_UNTIL] = t + 1 + int(w[K_AAP_MONTHS])
+                if u < right * w[K_AAP_EXTENDED]:
+                    s[AAP_UNTIL] += int(w[K_AAP_EXTENSION])
+    if len(ev) > 1:
+        row = new_row(ev, EV_SPELL)
         s[SPELL_ROW] = row
-        lg.spells[G_PERSON, row] = lg.n[4]
-        lg.spells[G_STATE, row] = ns - JS
-        lg.spells[G_START, row] = day
-        lg.spells[G_STOP, row] = -1
-        lg.spells[G_DECISION, row] = day + 5 + int(40 * uniform(key, t + 2, U_DAY14))
+        ev[row, G_STATE] = ns - JS
+        ev[row, G_START] = day
+        ev[row, G_STOP] = -1
+        ev[row, G_DECISION] = day + 5 + int(40 * uniform(key, t + 2, U_DAY14))
         u = uniform(key, t + 2, U_GROUP)
         if ns == JS:
             share = 0.35 + 0.25 * (ai[LG3] == 1) + 0.15 * (s[EDUL] == 0)
-            lg.spells[G_GROUP, row] = 1 if u < share else 0
+            ev[row, G_GROUP] = 1 if u < share else 0
         else:
-            lg.spells[G_GROUP, row] = 3 if u < 0.15 else 2
+            ev[row, G_GROUP] = 3 if u < 0.15 else 2
 
 
 @njit(cache=True, nogil=True)
@@ -150,19 +158,19 @@ def enter_job(s, t, key, origin, ai, af, w):  # type: ignore[no-untyped-def]
     kind = 3 if origin == RWC else (1 if ai[SEX] == 1 else 2)
     u = uniform(key, t + 2, U_PCT)
     i = 0
-    while i < 6 and u >= w.pos[kind, i]:
+    while i < 6 and u >= w[AT_POS + 7 * kind + i]:
         i += 1
-    s[JOB_PCT] = int(w.pos[0, i])
+    s[JOB_PCT] = int(w[AT_POS + i])
     age = (t - ai[BIRTH_T]) // 12
-    x = af[LNWAGE] + w.edu[2, s[EDUL]]
+    x = af[LNWAGE] + w[AT_EDU + 3 * 2 + s[EDUL]]
     if age < 25:
-        x += w.par[K_WAGE_YOUNG]
-    x += w.par[K_WAGE_NOISE] * normal(uniform(key, t + 2, U_WAGE))
-    s[JOB_FT] = int(w.par[K_FULL_TIME_NOK] * math.exp(x))
+        x += w[K_WAGE_YOUNG]
+    x += w[K_WAGE_NOISE] * normal(uniform(key, t + 2, U_WAGE))
+    s[JOB_FT] = int(w[K_FULL_TIME_NOK] * math.exp(x))
 
 
 @njit(cache=True, nogil=True)
-def end_slot(s, j, t, day, completed, status, lg, log):  # type: ignore[no-untyped-def]
+def end_slot(s, j, t, day, completed, status, ev):  # type: ignore[no-untyped-def]
     """End the programme running in slot j on ``day``; remember it for the after-effect."""
     p = s[RUN + j] - 1
     s[P_END + p] = t
@@ -171,50 +179,50 @@ def end_slot(s, j, t, day, completed, status, lg, log):  # type: ignore[no-untyp
     s[LAST_P] = p
     s[LAST_END] = t
     s[RUN + j] = 0
-    if log:
-        lg.part[L_STOP, s[RUN_ROW + j]] = day
-        lg.part[L_STATUS, s[RUN_ROW + j]] = status
+    if len(ev) > 1:
+        ev[s[RUN_ROW + j], L_STOP] = day
+        ev[s[RUN_ROW + j], L_STATUS] = status
 
 
 @njit(cache=True, nogil=True)
-def lapse(s, lg, log):  # type: ignore[no-untyped-def]
+def lapse(s, ev):  # type: ignore[no-untyped-def]
     """A decision not yet started lapses."""
     for j in range(2):
         if s[PEND + j] > 0:
-            if log:
-                lg.part[L_STATUS, s[PEND_ROW + j]] = IKKAKTUELL
+            if len(ev) > 1:
+                ev[s[PEND_ROW + j], L_STATUS] = IKKAKTUELL
             s[PEND + j] = 0
 
 
 @njit(cache=True, nogil=True)
-def move(s, t, key, ns, off, ai, af, w, lg, log):  # type: ignore[no-untyped-def]
+def move(s, t, key, ns, off, ai, af, w, ev):  # type: ignore[no-untyped-def]
     """Move to state ``ns`` on day offset ``off`` of month t (the length of the month: the next first)."""
     st = s[STATE]
-    day = w.first_day[t] + off
+    day = day_of(w, t) + off
     registered = st == JS or st == RWC
     if registered:
-        if log:
-            lg.spells[G_STOP, s[SPELL_ROW]] = day
-        lapse(s, lg, log)
+        if len(ev) > 1:
+            ev[s[SPELL_ROW], G_STOP] = day
+        lapse(s, ev)
         if ns != JS and ns != RWC:
             for j in range(2):
                 if s[RUN + j] > 0:
                     p = s[RUN + j] - 1
-                    done = ns == JOB and w.prog[p, Q_JOB_COMPLETES] > 0.5
-                    end_slot(s, j, t, day, done, FULLF if done else DELAVB, lg, log)
+                    done = ns == JOB and prog(w, p, Q_JOB_COMPLETES) > 0.5
+                    end_slot(s, j, t, day, done, FULLF if done else DELAVB, ev)
             s[LAST_P] = -1
     s[STATE] = ns
     s[SINCE] = t
     if ns == JOB:
         enter_job(s, t, key, st, ai, af, w)
     elif ns == JS or ns == RWC:
-        enter_spell(s, t, key, ns, day, ai, w, lg, log)
+        enter_spell(s, t, key, ns, day, ai, w, ev)
     elif ns == UFORE:
         u = uniform(key, t + 2, U_GRADE)
-        s[UGRADE] = 50 if u < w.par[K_UFORETRYGD_GRADE50] else 100
+        s[UGRADE] = 50 if u < w[K_UFORETRYGD_GRADE50] else 100
         s[AAP_UNTIL] = -1
-    elif ns == GONE and log:
-        lg.gone[0] = day
+    elif ns == GONE and len(ev) > 1:
+        ev[0, 2] = day
 
 
 @njit(cache=True, nogil=True)
@@ -222,70 +230,68 @@ def school_start(t, w):  # type: ignore[no-untyped-def]
     """Next August or January after month t."""
     d = t + 1
     while True:
-        m = w.moy[d % len(w.moy)] if d < len(w.moy) else (w.moy[0] + d) % 12
+        m = (moy(w, 0) + d) % 12
         if m == 7 or m == 0:
             return d
         d += 1
 
 
 @njit(cache=True, nogil=True)
-def decide(s, t, key, p, j, g, w, lg, log):  # type: ignore[no-untyped-def]
+def decide(s, t, key, p, j, g, w, ev):  # type: ignore[no-untyped-def]
     """A decision for programme p in slot j: waiting time, log row."""
     s[PEND + j] = p + 1
     s[DECIDED] = 1
-    if w.prog[p, Q_SCHOOL] > 0.5:
+    if prog(w, p, Q_SCHOOL) > 0.5:
         s[PEND_T + j] = school_start(t, w)
     else:
-        q = (w.prog[p, Q_WAIT] - 1.0) / w.prog[p, Q_WAIT]
+        q = (prog(w, p, Q_WAIT) - 1.0) / prog(w, p, Q_WAIT)
         extra = 0
         if q > 0.0:
             extra = min(11, int(math.log(uniform(key, t + 2, U_WAIT)) / math.log(q)))
         s[PEND_T + j] = t + 1 + extra
-    if log:
-        row = lg.n[0]
-        lg.n[0] += 1
+    if len(ev) > 1:
+        row = new_row(ev, EV_PART)
         s[PEND_ROW + j] = row
-        lg.part[L_PERSON, row] = lg.n[4]
-        lg.part[L_PROG, row] = p
-        days = w.first_day[t + 1] - w.first_day[t]
-        lg.part[L_DECIDED, row] = w.first_day[t] + int(days * uniform(key, t + 2, U_DAY))
-        lg.part[L_START, row] = -1
-        lg.part[L_STOP, row] = -1
-        lg.part[L_STATUS, row] = TILBUD
-        lg.part[L_SPELL, row] = s[SPELL_ROW]
-        lg.part[L_EMP, row] = -1
+        ev[row, L_PROG] = p
+        days = day_of(w, t + 1) - day_of(w, t)
+        ev[row, L_DECIDED] = day_of(w, t) + int(days * uniform(key, t + 2, U_DAY))
+        ev[row, L_START] = -1
+        ev[row, L_STOP] = -1
+        ev[row, L_STATUS] = TILBUD
+        ev[row, L_SPELL] = s[SPELL_ROW]
+        ev[row, L_EMP] = -1
 
 
 @njit(cache=True, nogil=True)
-def start_due(s, t, key, g, w, lg, log):  # type: ignore[no-untyped-def]
+def start_due(s, t, key, g, w, ev):  # type: ignore[no-untyped-def]
     """Start the programme due in month t. Returns (slot, day offset), slot -1 when none starts."""
     for j in range(2):
         if s[PEND + j] > 0 and s[PEND_T + j] == t:
             p = s[PEND + j] - 1
-            if uniform(key, t + 2, U_NOSHOW) < w.par[K_NO_SHOW]:
+            if uniform(key, t + 2, U_NOSHOW) < w[K_NO_SHOW]:
                 s[PEND + j] = 0
-                if log:
-                    lg.part[L_STATUS, s[PEND_ROW + j]] = IKKEM
+                if len(ev) > 1:
+                    ev[s[PEND_ROW + j], L_STATUS] = IKKEM
                 continue
             u = uniform(key, t + 2, U_STARTDAY)
-            if w.prog[p, Q_SCHOOL] > 0.5:
-                off = 13 + int(8 * u) if w.moy[t] == 7 else 2 + int(8 * u)
+            if prog(w, p, Q_SCHOOL) > 0.5:
+                off = 13 + int(8 * u) if moy(w, t) == 7 else 2 + int(8 * u)
             else:
                 off = 0 if u < 0.3 else int(24 * (u - 0.3) / 0.7)
             s[PEND + j] = 0
             s[RUN + j] = p + 1
             s[RUN_T + j] = t
-            length = w.planned[p, g] * (0.4 + 1.2 * uniform(key, t + 2, U_PLAN))
-            if w.prog[p, Q_SCHOOL] > 0.5:
+            length = prog(w, p, Q_PLANNED_0 + g) * (0.4 + 1.2 * uniform(key, t + 2, U_PLAN))
+            if prog(w, p, Q_SCHOOL) > 0.5:
                 length = max(10.0, length)
-            s[RUN_END + j] = t + int(min(max(1.0, length + 0.5), w.cap[p, g])) - 1
+            s[RUN_END + j] = t + int(min(max(1.0, length + 0.5), prog(w, p, Q_CAP_0 + g))) - 1
             s[RUN_ROW + j] = s[PEND_ROW + j]
             s[RUN_EMP + j] = 2 * np.int64(bits(key, t + 2, U_EMP) % np.uint64(20000)) + 2
             s[RUN_PCT + j] = 100
-            if w.prog[p, Q_SUBSIDISED] > 0.5:
-                share = w.par[K_SUBSIDISED_PCT_0 + g]
+            if prog(w, p, Q_SUBSIDISED) > 0.5:
+                share = w[K_SUBSIDISED_PCT_0 + g]
                 if p == VLTS:
-                    share = w.par[K_SUBSIDISED_PCT_PERMANENT]
+                    share = w[K_SUBSIDISED_PCT_PERMANENT]
                 if uniform(key, t + 2, U_SPCT) < share:
                     s[RUN_PCT + j] = 50
             return j, off
@@ -293,41 +299,40 @@ def start_due(s, t, key, g, w, lg, log):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def step(s, t, key, ai, af, w, iv, rec, info, lg, log):  # type: ignore[no-untyped-def]
+def step(s, t, key, ai, af, w, io, ev):  # type: ignore[no-untyped-def]
     """Move one person through month t; fills ``rec`` (N_REC) and ``info`` (N_INFO)."""
     for i in range(N_REC):
-        rec[i] = 0
-    for i in range(N_INFO):
-        info[i] = 0
-    info[DECISION] = -1
-    info[RANDOMISED] = -1
+        io[i] = 0
+    io[AT_RISK] = 0
+    io[DECISION] = -1
+    io[RANDOMISED] = -1
     st = s[STATE]
     if st == GONE:
         return
-    days = w.first_day[t + 1] - w.first_day[t]
+    days = day_of(w, t + 1) - day_of(w, t)
     age = (t - ai[BIRTH_T]) // 12
     g = 1 if st == RWC else 0
     registered = st == JS or st == RWC
     # 1 starts
     slot, start = -1, -1
     if registered and (s[PEND] > 0 or s[PEND + 1] > 0):
-        slot, start = start_due(s, t, key, g, w, lg, log)
-        if slot >= 0 and log:
-            lg.part[L_START, s[RUN_ROW + slot]] = w.first_day[t] + start
+        slot, start = start_due(s, t, key, g, w, ev)
+        if slot >= 0 and len(ev) > 1:
+            ev[s[RUN_ROW + slot], L_START] = day_of(w, t) + start
             if s[RUN + slot] - 1 in (LTS, VLTS, ARB):
-                lg.part[L_EMP, s[RUN_ROW + slot]] = s[RUN_EMP + slot]
+                ev[s[RUN_ROW + slot], L_EMP] = s[RUN_EMP + slot]
     frac = (start - 1.0) / (days - 1.0) if start >= 1 else 0.0
     busy = s[RUN] > 0 or s[RUN + 1] > 0 or s[PEND] > 0 or s[PEND + 1] > 0
     # 2 exits
     ns, when = _exit(s, t, key, st, g, age, ai, af, w, slot, frac)
     if ns == GONE + 1:  # emigrated
         ns = GONE
-        if log:
-            lg.gone[1] = 1
+        if len(ev) > 1:
+            ev[0, 3] = 1
     off = -1
     sub_emp, sub_pct, sub_from, sub_to, sub_slot = 0, 0, 0, 0, -1
     for j in range(2):
-        if s[RUN + j] > 0 and w.prog[s[RUN + j] - 1, Q_SUBSIDISED] > 0.5:
+        if s[RUN + j] > 0 and prog(w, s[RUN + j] - 1, Q_SUBSIDISED) > 0.5:
             sub_emp, sub_pct = s[RUN_EMP + j], s[RUN_PCT + j]
             sub_from = start if j == slot else 0
             sub_to = days
@@ -337,7 +342,7 @@ def step(s, t, key, ai, af, w, iv, rec, info, lg, log):  # type: ignore[no-untyp
     for j in range(2):
         if s[RUN + j] > 0 and tp_p != KVP:
             p = s[RUN + j] - 1
-            if w.prog[p, Q_TILTAKSPENGER] > 0.5 or (p == KVP and w.prog[p, Q_NEUTRAL] < 0.5):
+            if prog(w, p, Q_TILTAKSPENGER) > 0.5 or (p == KVP and prog(w, p, Q_NEUTRAL) < 0.5):
                 tp_p = p
                 tp_from = start if j == slot else 0
     old_emp, old_pct, old_ft = s[JOB_EMP], s[JOB_PCT], s[JOB_FT]
@@ -351,11 +356,11 @@ def step(s, t, key, ai, af, w, iv, rec, info, lg, log):  # type: ignore[no-untyp
                     sub_emp = 0
                 if tp_p == s[RUN + slot] - 1:
                     tp_p = -1
-                if log:
+                if len(ev) > 1:
                     row = s[RUN_ROW + slot]
-                    lg.part[L_START, row] = -1
-                    lg.part[L_EMP, row] = -1
-                    lg.part[L_STATUS, row] = IKKAKTUELL
+                    ev[row, L_START] = -1
+                    ev[row, L_EMP] = -1
+                    ev[row, L_STATUS] = IKKAKTUELL
                 s[RUN + slot] = 0
                 slot = -1
             else:
@@ -367,109 +372,105 @@ def step(s, t, key, ai, af, w, iv, rec, info, lg, log):  # type: ignore[no-untyp
         p = s[RUN + slot] - 1
         if p == FAG or p == HU:
             s[EDU_START] = t
-        if log:
-            lg.part[L_STATUS, s[RUN_ROW + slot]] = GJENN
+        if len(ev) > 1:
+            ev[s[RUN_ROW + slot], L_STATUS] = GJENN
     if ns >= 0:
-        move(s, t, key, ns, off, ai, af, w, lg, log)
+        move(s, t, key, ns, off, ai, af, w, ev)
     elif registered:
         # 3 decisions, combinations, ends
         if s[SINCE] < t and 18 <= age <= 66:
             if not busy:
                 first = s[DECIDED] == 0
                 if first:
-                    info[AT_RISK] = 1
+                    io[AT_RISK] = 1
                 p = -1
-                if iv[IV_FORCE_T] == t:
-                    p = iv[IV_FORCE_P]
-                    if p == IPS and w.trial_from[ai[OFFICE]] <= t <= w.trial_to[ai[OFFICE]]:
+                if io[IV_FORCE_T] == t:
+                    p = io[IV_FORCE_P]
+                    if p == IPS and office(w, ai[OFFICE], OF_TRIAL) <= t <= office(w, ai[OFFICE], OF_TRIAL_END):
                         s[TRIAL] = 1
-                elif iv[IV_SUPPRESS_T] != t:
-                    p = choose(s, t, key, g, age, ai, af, w, iv, worked(s, 24), False)
+                elif io[IV_SUPPRESS_T] != t:
+                    p = choose(s, t, key, g, age, ai, af, w, io, worked(s, 24), False)
                 if (
                     p == IPS
                     and s[TRIAL] < 0
-                    and w.trial_from[ai[OFFICE]] <= t <= w.trial_to[ai[OFFICE]]
-                    and iv[IV_FORCE_T] != t
+                    and office(w, ai[OFFICE], OF_TRIAL) <= t <= office(w, ai[OFFICE], OF_TRIAL_END)
+                    and io[IV_FORCE_T] != t
                 ):
                     arm = 1 if uniform(key, t + 2, U_TRIAL) < 0.5 else 0
-                    if iv[IV_ARM_T] == t:
-                        arm = iv[IV_ARM]
+                    if io[IV_ARM_T] == t:
+                        arm = io[IV_ARM]
                     s[TRIAL] = arm
                     s[RANDOMISED_T] = t
-                    info[RANDOMISED] = arm
-                    if log:
-                        row = lg.n[3]
-                        lg.n[3] += 1
-                        lg.rand[0, row] = lg.n[4]
-                        lg.rand[1, row] = w.first_day[t] + int(
+                    io[RANDOMISED] = arm
+                    if len(ev) > 1:
+                        row = new_row(ev, EV_RAND)
+                        ev[row, 1 + 1] = day_of(w, t) + int(
                             days * uniform(key, t + 2, U_DAY)
                         )
-                        lg.rand[2, row] = arm
+                        ev[row, 1 + 2] = arm
                     if arm == 0:
-                        s[BARRED_UNTIL] = t + int(w.par[K_TRIAL_BAR])
+                        s[BARRED_UNTIL] = t + int(w[K_TRIAL_BAR])
                         p = -1
                 if p >= 0:
-                    decide(s, t, key, p, 0, g, w, lg, log)
+                    decide(s, t, key, p, 0, g, w, ev)
                     if first:
-                        info[DECISION] = p
+                        io[DECISION] = p
             elif (s[RUN] > 0) != (s[RUN + 1] > 0) and s[PEND] == 0 and s[PEND + 1] == 0:
-                p = choose(s, t, key, g, age, ai, af, w, iv, 0, True)
+                p = choose(s, t, key, g, age, ai, af, w, io, 0, True)
                 if p >= 0:
-                    decide(s, t, key, p, 1 if s[RUN] > 0 else 0, g, w, lg, log)
+                    decide(s, t, key, p, 1 if s[RUN] > 0 else 0, g, w, ev)
         for j in range(2):
             if s[RUN + j] > 0 and (j != slot or s[RUN_END + j] <= t):
                 p = s[RUN + j] - 1
                 if s[RUN_END + j] <= t:
-                    failed = uniform(key, t + 2, U_FAIL) < w.prog[p, Q_FAIL]
-                    subsidised = w.prog[p, Q_SUBSIDISED] > 0.5
+                    failed = uniform(key, t + 2, U_FAIL) < prog(w, p, Q_FAIL)
+                    subsidised = prog(w, p, Q_SUBSIDISED) > 0.5
                     emp, pct = s[RUN_EMP + j], s[RUN_PCT + j]
                     end_slot(
-                        s, j, t, w.first_day[t + 1], not failed, DELAVB if failed else FULLF, lg, log
+                        s, j, t, day_of(w, t + 1), not failed, DELAVB if failed else FULLF, ev
                     )
-                    if (p == FAG or p == HU) and not failed and w.prog[p, Q_NEUTRAL] < 0.5:
+                    if (p == FAG or p == HU) and not failed and prog(w, p, Q_NEUTRAL) < 0.5:
                         level = 1 if p == FAG else 2
                         if level > s[EDUL]:
                             s[EDUL] = level
-                            if log:
-                                row = lg.n[2]
-                                lg.n[2] += 1
-                                lg.edu[0, row] = lg.n[4]
-                                lg.edu[1, row] = w.first_day[t + 1]
-                                lg.edu[2, row] = level
-                    if subsidised and w.convert[p, g] > 0.0 and not converted:
-                        c = w.convert[p, g]
+                            if len(ev) > 1:
+                                row = new_row(ev, EV_EDU)
+                                ev[row, 1 + 1] = day_of(w, t + 1)
+                                ev[row, 1 + 2] = level
+                    if subsidised and prog(w, p, Q_CONVERT_0 + g) > 0.0 and not converted:
+                        c = prog(w, p, Q_CONVERT_0 + g)
                         if s[P_DONE + ARB] == 1 or s[P_DONE + AMO] == 1 or s[P_DONE + FAG] == 1:
                             c *= 1.25
                         elif s[P_DONE + HU] == 1:
                             c *= 1.25
-                        x = person_f(s, age, ai, af, w) + w.cond[ai[OFFICE], t]
+                        x = person_f(s, age, ai, af, w) + cond(w, ai[OFFICE], t)
                         if uniform(key, t + 2, U_CONVERT) < 1.0 - math.exp(
                             -c * math.exp(0.5 * x)
                         ):
                             converted = True
-                            move(s, t, key, JOB, days, ai, af, w, lg, log)
+                            move(s, t, key, JOB, days, ai, af, w, ev)
                             s[JOB_EMP] = emp
                             s[JOB_PCT] = pct
                             break
-                elif uniform(key, t + 2, U_DROP) < w.prog[p, Q_DROP_OUT]:
+                elif uniform(key, t + 2, U_DROP) < prog(w, p, Q_DROP_OUT):
                     stop = 1 + int((days - 1) * uniform(key, t + 2, U_STOPDAY))
                     if sub_emp > 0 and s[RUN_EMP + j] == sub_emp:
                         sub_to = stop
                     if tp_p == p:
                         tp_to = stop
-                    end_slot(s, j, t, w.first_day[t] + stop, False, DELAVB, lg, log)
+                    end_slot(s, j, t, day_of(w, t) + stop, False, DELAVB, ev)
     # 4 record
     record_month(
-        s, t, st, ns, off, days, age, ai, w, rec,
+        s, t, st, ns, off, days, age, ai, w, io,
         old_emp, old_pct, old_ft, sub_emp, sub_pct, sub_from, sub_to, tp_p, tp_from, tp_to,
-        converted, af,
+        converted,
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def _exit(s, t, key, st, g, age, ai, af, w, slot, frac):  # type: ignore[no-untyped-def]
     """First exit of the month: (new state or -1, time in the month)."""
-    k = w.par
+    k = w
     ns, best = -1, 2.0
     if age >= 67 and st != OUT:
         return OUT, 0.0
@@ -499,11 +500,11 @@ def _exit(s, t, key, st, g, age, ai, af, w, slot, frac):  # type: ignore[no-unty
         lam = k[K_JOB_LOSS_0] + k[K_JOB_LOSS_1] * math.exp(-tenure / k[K_JOB_LOSS_2])
         if before_entry:
             lam = k[K_BEFORE_ENTRY_LOSS]
-        lam *= math.exp(k[K_JOB_LOSS_V1] * af[V1] + w.edu[1, s[EDUL]] - 0.5 * w.cond[o, t])
+        lam *= math.exp(k[K_JOB_LOSS_V1] * af[V1] + w[AT_EDU + 3 * 1 + s[EDUL]] - 0.5 * cond(w, o, t))
         if s[NPAST] > 0:
             for p in range(N_PROGRAMMES):
                 if s[P_DONE + p] == 1:
-                    lam *= w.prog[p, Q_JOB_LOSS]
+                    lam *= prog(w, p, Q_JOB_LOSS)
         x = latent(key, t, U_JOB, lam, lam, 0.0)
         if x < best:
             best = x
@@ -557,8 +558,8 @@ def _exit(s, t, key, st, g, age, ai, af, w, slot, frac):  # type: ignore[no-unty
             -d / k[K_JOB_DURATION_RWC_2]
         )
     history = k[K_JOB_HISTORY] * (worked(s, 24) - k[K_JOB_HISTORY_CENTRE])
-    lam = k[K_JOB_0 + g] * shape * w.job_season[w.moy[t]]
-    lam *= math.exp(person_f(s, age, ai, af, w) + w.cond[o, t] + history)
+    lam = k[K_JOB_0 + g] * shape * w[AT_JOB_SEASON + moy(w, t)]
+    lam *= math.exp(person_f(s, age, ai, af, w) + cond(w, o, t) + history)
     after = lam * job_factor(s, t, w, g, ai, -1)
     before = lam * job_factor(s, t, w, g, ai, slot) if frac > 0.0 else after
     x = latent(key, t, U_JOB, before, after, frac)

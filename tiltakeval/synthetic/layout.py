@@ -63,27 +63,27 @@ N_STATE = P_DONE + N_PROGRAMMES
 # Record of one month, filled by the kernel; amounts in kroner of the price year.
 (
     O_EMP, O_PCT, O_HOURS10, O_EARN, S_EMP, S_PCT, S_HOURS10, S_EARN,
-    B_DAGP, B_AAP, B_UFORE, B_TP, B_SOS, B_KVP, U_GRADE, REG_END,
+    B_DAGP, B_AAP, B_UFORE, B_TP, B_SOS, B_KVP, R_GRADE, REG_END,
 ) = range(16)  # fmt: skip
 N_REC = 16
 BENEFITS = (
     "dagpenger", "aap", "uforetrygd", "tiltakspenger", "sosialhjelp", "kvalifiseringsstonad",
 )  # fmt: skip
 
-# What happened in the month.
-(AT_RISK, DECISION, RANDOMISED, ELIGIBLE) = range(4)
-N_INFO = 4
-
-# Intervention: months are simulation months, -1 = none.
-(IV_SUPPRESS_T, IV_FORCE_T, IV_FORCE_P, IV_BAR_FROM, IV_BAR_P, IV_ARM_T, IV_ARM) = range(7)
-N_IV = 7
+# The kernel's in- and output vector: the record above, then what happened in the month, then the
+# intervention (months are simulation months, -1 = none).
+(
+    AT_RISK, DECISION, RANDOMISED,
+    IV_SUPPRESS_T, IV_FORCE_T, IV_FORCE_P, IV_BAR_FROM, IV_BAR_P, IV_ARM_T, IV_ARM,
+) = range(N_REC, N_REC + 10)  # fmt: skip
+N_IO = N_REC + 10
 BAR_NONE, BAR_ALL = -2, -1
 
-# Columns of the event logs.
-(L_PERSON, L_PROG, L_DECIDED, L_START, L_STOP, L_STATUS, L_SPELL, L_EMP) = range(8)
-N_PART = 8
-(G_PERSON, G_STATE, G_START, G_STOP, G_DECISION, G_GROUP) = range(6)
-N_SPELL = 6
+# Event log: rows of N_EVENT integers. Row 0 is its head: next free row, person, day gone, emigrated.
+(EV_PART, EV_SPELL, EV_EDU, EV_RAND) = range(4)
+N_EVENT = 9  # column 0 is the kind
+(L_PERSON, L_PROG, L_DECIDED, L_START, L_STOP, L_STATUS, L_SPELL, L_EMP) = range(1, 9)
+(G_PERSON, G_STATE, G_START, G_STOP, G_DECISION, G_GROUP) = range(1, 7)
 FULLF, DELAVB, GJENN, IKKEM, IKKAKTUELL, TILBUD = range(6)
 STATUSES = ("FULLF", "DELAVB", "GJENN", "IKKEM", "IKKAKTUELL", "TILBUD")
 INNSATS = ("IKVAL", "BFORM", "BATT", "VARIG")

@@ -17,7 +17,7 @@ from tiltakeval.synthetic.numbers import *  # noqa: F403
 @njit(cache=True, nogil=True)
 def draw_person(key, ai, af, w):  # type: ignore[no-untyped-def]
     """Fill the attributes ``ai`` (N_AI) and ``af`` (N_AF) of the person with this key."""
-    k = w.par
+    k = w
     u = uniform(key, 0, 0)
     outset = u < k[K_SHARE_REGISTERED]
     ai[ENTRY] = 0 if outset else 1 + int(k[K_ENTRY_MONTHS] * uniform(key, 0, 1))
@@ -29,7 +29,7 @@ def draw_person(key, ai, af, w):  # type: ignore[no-untyped-def]
     x += 0.35 * (uniform(key, 0, 4) * 2.0 - 1.0)
     g = 1 if uniform(key, 0, 5) < 1.0 / (1.0 + math.exp(-x)) else 0
     ai[ENTRY_STATE] = JS + g
-    ai[SEX] = 0 if uniform(key, 0, 6) < w.dist[g, 0] else 1
+    ai[SEX] = 0 if uniform(key, 0, 6) < w[AT_DIST + 6 * g + 0] else 1
     u = uniform(key, 0, 7)
     norway, third = k[K_SHARE_NORWAY], k[K_SHARE_LANDGRUPPE3]
     n = len(COUNTRIES)
@@ -45,14 +45,14 @@ def draw_person(key, ai, af, w):  # type: ignore[no-untyped-def]
         ai[COUNTRY] = LANDGRUPPE3_FROM + int(part * 0.999 * (n - LANDGRUPPE3_FROM))
     ai[LG3] = 1 if ai[COUNTRY] >= LANDGRUPPE3_FROM else 0
     u = uniform(key, 0, 8)
-    low = w.dist[g, 1] + (k[K_GRUNNSKOLE_LANDGRUPPE3] if ai[LG3] == 1 else 0.0)
-    ai[EDU0] = 0 if u < low else (2 if u > 1.0 - w.dist[g, 2] else 1)
+    low = w[AT_DIST + 6 * g + 1] + (k[K_GRUNNSKOLE_LANDGRUPPE3] if ai[LG3] == 1 else 0.0)
+    ai[EDU0] = 0 if u < low else (2 if u > 1.0 - w[AT_DIST + 6 * g + 2] else 1)
     u = uniform(key, 0, 9)
-    a, b, c = w.dist[g, 3], w.dist[g, 4], w.dist[g, 5]
+    a, b, c = w[AT_DIST + 6 * g + 3], w[AT_DIST + 6 * g + 4], w[AT_DIST + 6 * g + 5]
     ai[DIAG] = 1 if u < a else (2 if u < a + b else (3 if u < a + b + c else 0))
     u = uniform(key, 0, 10)
     o = 0
-    while o < len(w.office_cum) - 1 and u >= w.office_cum[o]:
+    while o < int(k[K_OFFICES]) - 1 and u >= office(w, o, OF_SIZE):
         o += 1
     ai[OFFICE] = o
     u = uniform(key, 0, 11)
@@ -77,7 +77,7 @@ def draw_person(key, ai, af, w):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def initial_state(s, key, ai, af, w, lg, log):  # type: ignore[no-untyped-def]
+def initial_state(s, key, ai, af, w, ev):  # type: ignore[no-untyped-def]
     """State at the start of month 0; a spell running then has its day back-dated."""
     for i in range(N_STATE):
         s[i] = 0
@@ -87,7 +87,7 @@ def initial_state(s, key, ai, af, w, lg, log):  # type: ignore[no-untyped-def]
     s[EDUL] = ai[EDU0]
     s[SINCE] = -1
     age = -ai[BIRTH_T] // 12
-    k = w.par
+    k = w
     attached = 1.0 / (1.0 + math.exp(-(1.2 + 1.6 * af[V1])))
     employed = uniform(key, 1, 0) < attached
     if age < 19:
@@ -113,7 +113,7 @@ def initial_state(s, key, ai, af, w, lg, log):  # type: ignore[no-untyped-def]
     s[STATE] = ns
     if not employed and before < 3:
         s[BASE_PAY] = 0
-    enter_spell(s, 0, key, ns, w.first_day[0] - int(30.4375 * (d - 0.5)), ai, w, lg, log)
+    enter_spell(s, 0, key, ns, day_of(w, 0) - int(30.4375 * (d - 0.5)), ai, w, ev)
     s[SINCE] = -d
     if ns == RWC and s[AAP_UNTIL] > 0:
         s[AAP_UNTIL] = max(1, s[AAP_UNTIL] - min(d, 30))

@@ -12,56 +12,24 @@ from tiltakeval.errors import InputError
 from tiltakeval.months import first_day, parse_month
 from tiltakeval.registers import prices
 from tiltakeval.synthetic.layout import N_PROGRAMMES, PROGRAMMES
+from tiltakeval.synthetic.numbers import OF_IPS, OF_KVP, PAR, PROG
+from tiltakeval.synthetic.parameters import ProgrammeNumbers
 from tiltakeval.synthetic.world import World
 
 _EPOCH = date(1970, 1, 1)
 
 
 class Arrays(NamedTuple):
-    """Numbers of a world as the kernel reads them. T months, O offices, A programmes, g = state.
+    """Numbers of a world. T months, O offices, A programmes; month 0 is the first of the burn-in."""
 
-    ``par`` holds scalars by `PAR`; months are simulation months, 0 the first of the burn-in.
-    """
-
-    par: np.ndarray  # f8[len(PAR)]
+    flat: np.ndarray  # f8[...], what the kernel reads (`numbers.py`)
     first_day: np.ndarray  # i8[T+1], days since 1970-01-01
-    moy: np.ndarray  # i8[T], calendar month 0..11
     nominal: np.ndarray  # f8[T], price level over that of the price year
-    g_real: np.ndarray  # f8[T], monthly G in the price year's kroner
     cond: np.ndarray  # f8[O,T], log office condition with cycle
-    logu: np.ndarray  # f8[O,T], log unemployment over its mean
-    practice: np.ndarray  # f8[O,A], log
     ips_from: np.ndarray  # i8[O]
-    trial_from: np.ndarray  # i8[O]
-    trial_to: np.ndarray  # i8[O]
     kvp_from: np.ndarray  # i8[O]
-    age_lnf: np.ndarray  # f8[110]
-    job_season: np.ndarray  # f8[12]
-    dec_season: np.ndarray  # f8[A,12], log
-    dur_dec: np.ndarray  # f8[400], log
-    chain: np.ndarray  # f8[A,A], log, from x to
-    edu: np.ndarray  # f8[3,3]: job finding, job loss (log), wage
-    dist: np.ndarray  # f8[2,5]: shares by entry state
-    pos: np.ndarray  # f8[4,7]: positions, cumulative shares men, women, RWC
-    office_cum: np.ndarray  # f8[O]
-    base: np.ndarray  # f8[A,2], log; -inf when closed
-    combo: np.ndarray  # f8[A], log
-    planned: np.ndarray
-    cap: np.ndarray
-    prog: np.ndarray  # f8[A,len(PROG)]
-    b: np.ndarray  # f8[A,2]
-    late: np.ndarray  # f8[A,2]
-    convert: np.ndarray  # f8[A,2]
-    z: np.ndarray  # f8[A,5]
-    w: np.ndarray  # f8[A,2]
 
 
-PROG = (
-    "wait", "waiting", "early", "early_months", "kappa", "rise", "dropped_b",
-    "multiplier_landgruppe3", "multiplier_grunnskole", "history", "age_from", "age_to", "drop_out",
-    "fail", "job_loss", "uforetrygd", "subsidised", "tiltakspenger", "school", "job_completes",
-    "needs_mental", "neutral",
-)  # fmt: skip
 _HAZARD = (
     "job_constant", "job_landgruppe3", "job_diagnosis", "job_history", "job_history_centre",
     "to_other_v2", "to_other_diagnosis", "uforetrygd", "uforetrygd_v2", "uforetrygd_age50",
@@ -89,16 +57,6 @@ _BENEFIT = (
     "sosialhjelp_share", "kvalifiseringsstonad_g", "under25",
 )  # fmt: skip
 _DECISION = ("no_show", "combination", "chain_months")
-PAR = (
-    "selection_observed", "selection_unobserved", "fresh", "selection_history", "rule",
-    "entry_months", "trial_bar",
-    *_HAZARD, *(f"{k}_{i}" for k, n in _PAIRS.items() for i in range(n)),
-    *_PERSON, "emigration_0", "emigration_1", "outset_months_0", "outset_months_1",
-    *_PAY, "subsidised_pct_0", "subsidised_pct_1",
-    *_BENEFIT, "dagpenger_months_0", "dagpenger_months_1", *_DECISION,
-)  # fmt: skip
-
-
 def start_month(world: World) -> int:
     """Month index of simulation month 0 (first of the burn-in)."""
     return parse_month(world.calendar.first_month) - world.calendar.burn_in
@@ -127,48 +85,68 @@ def prepare(world: World, months: int) -> Arrays:
     duration = np.log(np.asarray(dec.duration_factor))[
         np.searchsorted(until, np.arange(1, 401), side="left")
     ]
-    flat = np.zeros
-    return Arrays(
-        par=_scalars(world),
-        first_day=days,
-        moy=(index[:-1] % 12).astype(np.int64),
-        nominal=level,
-        g_real=_g(index[:-1]) / level / 12.0,
-        **market,
-        age_lnf=np.asarray(hz.job_age)[slot],
-        job_season=np.asarray(hz.job_season, dtype=float),
-        dec_season=flat((N_PROGRAMMES, 12))
-        if constant
-        else np.array([school if n.school else seasons for n in numbers]),
-        dur_dec=flat(400) if constant else duration,
-        chain=_chains(world) if not constant else flat((N_PROGRAMMES, N_PROGRAMMES)),
-        edu=np.array([hz.job_education, hz.job_loss_education, pay.wage_education], dtype=float),
-        dist=np.array(
-            [
-                [getattr(pers, k)[g] for k in (
-                    "share_women", "share_grunnskole", "share_hoyere", "mental", "musculoskeletal"
-                )] + [pers.other_diagnosis[g]]
-                for g in (0, 1)
-            ]
-        ),  # fmt: skip
-        pos=np.array(
+    table = np.array([[_cell(n, k, a) for k in PROG] for a, n in enumerate(numbers)])
+    table[:, [PROG.index("base_0"), PROG.index("base_1")]] = base
+    table[:, PROG.index("combo")] = combo
+    chain, by_month = _chains(world), np.array([school if n.school else seasons for n in numbers])
+    if constant:
+        chain[:], by_month[:], duration = 0.0, 0.0, np.zeros(400)
+    dist = [
+        [
+            getattr(pers, k)[g]
+            for k in (
+                "share_women", "share_grunnskole", "share_hoyere", "mental", "musculoskeletal",
+                "other_diagnosis",
+            )
+        ]
+        for g in (0, 1)
+    ]  # fmt: skip
+    calendar = np.zeros((months + 1, 4))
+    calendar[:, 0] = days
+    calendar[:, 1] = index % 12
+    calendar[:-1, 2] = level
+    calendar[:-1, 3] = _g(index[:-1]) / level / 12.0
+    scalars = _scalars(world) | {"offices": float(len(market.cond)), "months": float(months)}
+    parts = [
+        table,
+        chain,
+        by_month,
+        duration,
+        np.asarray(hz.job_age)[slot],
+        np.asarray(hz.job_season),
+        np.array([hz.job_education, hz.job_loss_education, pay.wage_education]),
+        np.array(dist),
+        np.array(
             [pay.position_pct]
             + [np.cumsum(p) for p in (pay.position_men, pay.position_women, pay.position_rwc)]
         ),
-        base=base,
-        combo=combo,
-        planned=np.array([n.planned for n in numbers], dtype=float),
-        cap=np.array([n.cap for n in numbers], dtype=float),
-        prog=np.array([[float(getattr(n, k)) for k in PROG] for n in numbers]),
-        b=np.array([n.b for n in numbers], dtype=float),
-        late=np.array([n.late for n in numbers], dtype=float),
-        convert=np.array([n.convert for n in numbers], dtype=float),
-        z=np.array([n.z for n in numbers], dtype=float),
-        w=np.array([n.w for n in numbers], dtype=float),
+        calendar,
+        market.offices,
+    ]
+    scalars["at_cond"] = float(len(PAR) + sum(part.size for part in parts))
+    head = np.array([float(scalars[k]) for k in PAR])
+    flat = np.concatenate([head, *(np.asarray(p, float).ravel() for p in parts), market.cond.ravel()])
+    return Arrays(
+        flat=flat,
+        first_day=days,
+        nominal=level,
+        cond=market.cond,
+        ips_from=market.offices[:, OF_IPS].astype(np.int64),
+        kvp_from=market.offices[:, OF_KVP].astype(np.int64),
     )
 
 
-def _scalars(world: World) -> np.ndarray:
+def _cell(numbers: ProgrammeNumbers, key: str, row: int) -> float:
+    """One number of a programme's row; ``name_0``, ``name_1`` are the entries of a tuple."""
+    if key in ("base_0", "base_1", "combo"):
+        return 0.0
+    if hasattr(numbers, key):
+        return float(getattr(numbers, key))
+    name, i = key.rsplit("_", 1)
+    return float(getattr(numbers, name)[int(i)])
+
+
+def _scalars(world: World) -> dict[str, float]:
     hz, p, dec = world.hazards, world.persons, world.decisions
     found: dict[str, float] = {
         "selection_observed": world.selection_observed,
@@ -178,6 +156,7 @@ def _scalars(world: World) -> np.ndarray:
         "rule": float(("standard", "constant", "nonlinear").index(world.assignment)),
         "entry_months": world.calendar.entry_months,
         "trial_bar": world.market.ips_trial_bar,
+        "unemployment_elasticity": world.market.unemployment_elasticity,
     }
     found |= {k: getattr(hz, k) for k in _HAZARD}
     found |= {f"{k}_{i}": getattr(hz, k)[i] for k, n in _PAIRS.items() for i in range(n)}
@@ -188,10 +167,17 @@ def _scalars(world: World) -> np.ndarray:
     found |= {k: getattr(world.benefits, k) for k in _BENEFIT}
     found |= {f"dagpenger_months_{i}": world.benefits.dagpenger_months[i] for i in (0, 1)}
     found |= {k: getattr(dec, k) for k in _DECISION}
-    return np.array([float(found[k]) for k in PAR])
+    return found
 
 
-def _market(world: World, months: int) -> dict[str, np.ndarray]:
+class Market(NamedTuple):
+    """``offices`` f8[O, N_OFFICE], ``cond`` f8[O, T]."""
+
+    offices: np.ndarray
+    cond: np.ndarray
+
+
+def _market(world: World, months: int) -> Market:
     """Offices, cycle, practice and roll-out, drawn from the world seed."""
     m = world.market
     offices = int(m.offices)
@@ -225,16 +211,8 @@ def _market(world: World, months: int) -> dict[str, np.ndarray]:
     if world.assignment == "constant":
         practice, ips, kvp = np.zeros_like(practice), np.zeros_like(ips), np.zeros_like(kvp)
         first[:], last[:] = far, -1
-    return {
-        "cond": cond,
-        "logu": m.unemployment_elasticity * cond,
-        "practice": practice,
-        "ips_from": ips,
-        "trial_from": first,
-        "trial_to": last,
-        "kvp_from": kvp,
-        "office_cum": np.cumsum(size) / size.sum(),
-    }
+    columns = (ips, first, last, kvp, np.cumsum(size) / size.sum())
+    return Market(np.column_stack([*columns, practice]).astype(float), cond)
 
 
 def _chains(world: World) -> np.ndarray:

@@ -81,7 +81,7 @@ def _blocks(
 
     def run(start: int) -> Block:
         return simulate_block(
-            arrays, seed, start, min(BLOCK, first + persons - start), burn, months
+            arrays.flat, seed, start, min(BLOCK, first + persons - start), burn, months
         )
 
     if threads == 1:

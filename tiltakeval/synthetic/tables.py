@@ -64,7 +64,8 @@ def shared_tables(world: World, arrays: Arrays, months: int) -> dict[str, pa.Tab
     offices = arrays.cond.shape[0]
     window = slice(burn, burn + months)
     month = np.tile(np.arange(t0 + burn, t0 + burn + months), offices)
-    rate = world.market.unemployment_mean * np.exp(arrays.logu[:, window])
+    logu = world.market.unemployment_elasticity * arrays.cond[:, window]
+    rate = world.market.unemployment_mean * np.exp(logu)
     vacancies = 12.0 * np.exp(1.1 * arrays.cond[:, window])
     office = np.repeat(np.arange(offices), months)
     rows = [
