@@ -19,7 +19,15 @@ FIRST_MONTH, LAST_MONTH = 2014 * 12, 2023 * 12 + 11
 _FIRST_DAY = (dt.date(2014, 1, 1) - dt.date(1970, 1, 1)).days
 _DAYS = 3652
 _COUNTRIES = ("NOR", "NOR", "NOR", "SWE", "POL", "SOM", "SYR", "XXX")
-_CODES = ("ARBFORB", "MIDLONTIL", "GRUPPEAMO", "INDJOBSTOT", "ARBTREN", "PRAKSKJERM", "UKJENTKODE")
+_CODES = {
+    "ARBFORB": "aft",
+    "MIDLONTIL": "lonnstilskudd_midlertidig",
+    "GRUPPEAMO": "amo",
+    "INDJOBSTOT": "ips",
+    "ARBTREN": "arbeidstrening",
+    "PRAKSKJERM": "arbeidspraksis_skjermet",
+    "UKJENTKODE": None,
+}
 _STATUS = ("GJENN", "FULLF", "DELAVB", "IKKEM", "AVSLAG")
 _OFFICES = ("0101", "0202 Ås", "0303 Bodø")
 _ROWS_PER_PERSON = {
@@ -45,6 +53,8 @@ def invent(schema: Schema, persons: int, seed: int) -> dict[str, pa.Table]:
             owners = np.zeros(len(_OFFICES) * 12, dtype=np.int64)
         columns = {c.name: _column(c, table, owners, draw) for c in table.columns.values()}
         arrow = pa.table(columns).cast(table.arrow())
+        if table.name == "participation":
+            arrow = _coded(arrow)
         if table.name == "spells":
             arrow = _awkward(arrow)
         tables[table.name] = _unique(arrow, table.key)
@@ -108,7 +118,7 @@ def _texts(column: Column) -> Sequence[str]:
         return column.levels
     fixed: dict[str, Sequence[str]] = {
         "country_of_birth": _COUNTRIES,
-        "code": _CODES,
+        "code": tuple(_CODES),
         "status": _STATUS,
         "office": _OFFICES,
         "programme": ("aft", "amo", "ips"),
@@ -117,6 +127,22 @@ def _texts(column: Column) -> Sequence[str]:
         "trial": ("ips_trial",),
     }
     return fixed.get(column.name, ("a", "b"))
+
+
+def _coded(participation: pa.Table) -> pa.Table:
+    """The programme as its code says, and a start for every place that was started."""
+    programmes = [_CODES[code] for code in participation["code"].to_pylist()]
+    statuses = zip(participation["status"].to_pylist(), participation["start"].to_pylist())
+    begun = [s in ("GJENN", "FULLF", "DELAVB") and day is not None for s, day in statuses]
+    for name, values, kind in (
+        ("programme", programmes, pa.string()),
+        ("started", begun, pa.bool_()),
+    ):
+        at = participation.schema.get_field_index(name)
+        participation = participation.set_column(
+            at, participation.schema.field(at), pa.array(values, kind)
+        )
+    return participation
 
 
 def _awkward(spells: pa.Table) -> pa.Table:

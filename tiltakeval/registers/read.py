@@ -21,7 +21,7 @@ from tiltakeval.registers import schema as register_schema
 from tiltakeval.registers import source as register_source
 from tiltakeval.registers.coverage import last_observed
 from tiltakeval.registers.schema import Schema
-from tiltakeval.registers.source import Source, StartedRule, TableMap
+from tiltakeval.registers.source import ColumnMap, Source, StartedRule, TableMap
 
 if TYPE_CHECKING:
     from tiltakeval.programmes.catalogue import Catalogue
@@ -59,6 +59,7 @@ class Registers:
     catalogue: Catalogue | None = None
     reading: Mapping[str, Reading] = field(default_factory=dict)
     faults: tuple[InputError, ...] = ()
+    layout: Source | None = None
 
     def __getitem__(self, name: str) -> Table:
         """The table of that name. Raises InputError when the extract has none."""
@@ -143,7 +144,7 @@ def read_registers(
         tables["last_observed"] = engine.memory_table(rows, f"last_observed_{stem}")
         reading["last_observed"] = Reading(derived=True)
     return Registers(
-        engine, tables, fingerprint, layout.name, rule, catalogue, reading, tuple(faults)
+        engine, tables, fingerprint, layout.name, rule, catalogue, reading, tuple(faults), layout
     )
 
 
@@ -193,7 +194,19 @@ def _table(
             derived and (supplied is None or rule_given(column.name, rule, layout))
         ):
             continue
-        result = convert.column(None if supplied is None else raw[supplied], spec, column, layout)
+        given = None if supplied is None else raw[supplied]
+        try:
+            result = convert.column(given, spec, column, layout)
+        except Exception:
+            kind = "?" if given is None else str(given.type())
+            faults.append(
+                InputError(
+                    f"column {spec.describe()} has type {kind}, '{column.name}' needs {column.type}",
+                    where=where,
+                    remedy="Convert it in the file, or name another column in the source.",
+                )
+            )
+            result = convert.column(None, ColumnMap(optional=True), column, layout)
         values[column.name] = result.value
         if result.failed is not None:
             failed[column.name] = result.failed
