@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from tiltakeval import __version__
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
-from tiltakeval.estimates.attrition import Attrition
-from tiltakeval.estimates.inference import Influence
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.numerics import basis as basis_module
-from tiltakeval.estimators.numerics.layout import Layout, OutcomeBlock, make_layout, outcome_block
 from tiltakeval.estimators.numerics.learners import Trees, fit_trees
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
-from tiltakeval.estimators.numerics.ridge import Predictions, Regression, fit_ridge
-from tiltakeval.estimators.numerics.scores import Mean, TargetSums, score
-from tiltakeval.estimators.numerics.threads import one_thread
+from tiltakeval.estimators.numerics.ridge import Predictions, fit_ridge
+from tiltakeval.estimators.numerics.scores import score
 from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim, fit_nuisance
-from tiltakeval.estimators.weighting.rows import (
-    Piece,
-    assemble,
-    combine_means,
-    finish,
-    median_piece,
-)
-from tiltakeval.estimators.weighting.support import count_support, level_matrix
-from tiltakeval.estimators.weighting.targets import (
-    Contrasts,
-    Target,
-    TargetName,
-    make_targets,
-)
+from tiltakeval.estimators.weighting.pipeline import Work, estimate_weighting
+from tiltakeval.estimators.weighting.targets import Contrasts, TargetName
 
 Floats = NDArray[np.floating]
 
@@ -64,7 +46,7 @@ class AIPW:
     seeds: int | Sequence[int] = 1
     trim: Trim = None
     floor: float = 0.01
-    ridge_propensity: float = 1.0
+    ridge_propensity: float = 0.1
     trees: int = 300
     min_leaf: int = 10
     contrasts: Contrasts = "none"
@@ -121,189 +103,27 @@ class AIPW:
 
         ``nuisance`` (of the first seed) saves fitting it again. Raises InputError.
         """
-        first = self.nuisance(design) if nuisance is None else nuisance
-        targets = make_targets(self.target, design, self.contrasts, present=first.present)
-        _check_targets(targets, design, first)
-        levels, _ = level_matrix(design)
-        jobs = [("outcomes", design.outcomes, design.outcome_names, design.horizons)]
-        if self.placebo and design.placebo is not None and design.placebo_horizons:
-            jobs.append(
-                ("placebo", design.placebo, design.placebo_names, design.placebo_horizons)
-            )
-        found: dict[str, list[list[Piece]]] = {kind: [] for kind, *_ in jobs}
-        for i, seed in enumerate(self.all_seeds):
-            current = first if i == 0 else self.nuisance(design, seed=seed)
-            for kind, outcomes, names, _ in jobs:
-                found[kind].append(
-                    self._pieces(design, current, targets, outcomes, len(names), seed,
-                                 placebo=kind == "placebo", support=i == 0)
-                )
-        tables: list[tuple[pd.DataFrame, Influence]] = []
-        missing = [a for i, a in enumerate(design.arms) if i not in first.present]
-        for kind, _, names, horizons in jobs:
-            by_seed = found.pop(kind)
-            merged = [median_piece(pieces) for pieces in zip(*by_seed)]
-            tables.append(
-                assemble(
-                    merged, design=design, levels=levels, outcomes=names, horizons=horizons,
-                    groups=first.groups, cluster=self.cluster, level=self.level,
-                    source=f"tiltakeval {__version__} aipw_{self.target}",
-                    missing=missing if kind == "outcomes" else (),
-                )
-            )
-        return finish(
-            tables, level=self.level, bands=self.bands, draws=self.draws,
-            attrition=attrition_after(design, first), run=run_record(self, design, first),
+        return estimate_weighting(
+            self, design, first=self.nuisance(design) if nuisance is None else nuisance,
+            seeds=self.all_seeds, folds=self.folds, scores=self._scores,
+            key=f"aipw_{self.target}",
         )
 
-    def _pieces(
-        self, design: CrossSection, nuisance: Nuisance, targets: Sequence[Target],
-        outcomes: Floats, names: int, seed: int, *, placebo: bool, support: bool,
-    ) -> list[Piece]:
-        """Scores of one set of outcomes with one seed's folds."""
-        kept = np.flatnonzero(nuisance.kept)
-        arm, fold = design.arm[kept].astype(np.int64), nuisance.fold[kept]
-        layout = make_layout(
-            fold=fold, arm=arm, group=nuisance.groups.group[kept], folds=self.folds,
-            arms=len(design.arms), tie=nuisance.groups.cluster[kept],
+    def _scores(
+        self, work: Work, nuisance: Nuisance, seed: int
+    ) -> tuple[Sequence[Floats], Sequence[Floats]]:
+        found = score(
+            work.sums, propensity=work.propensity, allowed=work.allowed, w=work.w,
+            levels=work.levels, block=work.block, predictions=self._predict(work, seed),
+            layout=work.layout, groups=work.groups,
         )
-        units = kept[layout.order]
-        w = design.weight[units].astype(np.float64)
-        block = outcome_block(outcomes, weight=design.weight, order=units)
-        censor = None if placebo else design.censor_weight
-        regressions, means = plan_regressions(targets, censor, units)
-        with one_thread():
-            predictions = self._predict(
-                regressions, nuisance.basis[units], w, block, layout, names, seed
-            )
-            _, members = level_matrix(design)
-            sums = [TargetSums(t.arms, t.required, means[i][0]) for i, t in enumerate(targets)]
-            scores = score(
-                sums, propensity=nuisance.propensity[units],
-                allowed=design.eligible[units], w=w, levels=members[units], block=block,
-                predictions=predictions, layout=layout, groups=nuisance.groups.count,
-            )
-        pieces = []
-        for i, target in enumerate(targets):
-            place = means[i][1]
-            counted = {
-                pair: self._support(design, nuisance, target, pair, units, members, block,
-                                    censor)
-                for pair in target.pairs
-            } if support else {}
-            pieces.append(
-                combine_means(target, place, scores.theta[i], scores.z[i], counted,
-                              placebo=placebo)
-            )
-        return pieces
+        return found.theta, found.z
 
-    def _predict(
-        self, regressions: Sequence[Regression], x: Floats, w: Floats, block: OutcomeBlock,
-        layout: Layout, names: int, seed: int,
-    ) -> Predictions:
+    def _predict(self, work: Work, seed: int) -> Predictions:
+        shared: dict[str, Any] = {
+            "x": work.x, "w": work.w, "block": work.block, "layout": work.layout
+        }
         if self.learner_outcome == "ridge":
-            return fit_ridge(regressions, x=x, w=w, block=block, layout=layout, names=names)
-        return fit_trees(
-            regressions, x=x, w=w, block=block, layout=layout, learner=self.learner_outcome,
-            trees=Trees(self.trees, self.min_leaf, seed),
-        )
-
-    def _support(
-        self, design: CrossSection, nuisance: Nuisance, target: Target, pair: tuple[int, int],
-        units: NDArray, members: Floats, block: OutcomeBlock, censor: Floats | None,
-    ) -> Any:
-        e = nuisance.propensity[units]
-        own = e[:, pair[1]]
-        ratio = e[:, list(target.arms)].sum(axis=1) / np.where(own > 0, own, 1.0)
-        return count_support(
-            arm=design.arm[units], pair=pair,
-            open_to=design.eligible[units][:, list(target.required)].all(axis=1),
-            weight=design.weight[units] * ratio, cluster=nuisance.groups.cluster[units],
-            levels=members[units], observed=block.observed, pattern=block.pattern,
-            horizon=block.horizon,
-            censor=None if censor is None or pair[1] != 0 else censor[units, :, pair[0]],
-        )
-
-
-def plan_regressions(
-    targets: Sequence[Target], censor: Floats | None, units: NDArray
-) -> tuple[
-    list[Regression],
-    list[tuple[tuple[Mean, ...], dict[tuple[int, int], tuple[int, int]]]],
-]:
-    """The outcome regressions needed and, per target, its means and where each pair finds them.
-
-    With censoring weights the comparison's regression depends on the programme it is compared with,
-    unless the weights are the same for all.
-    """
-    programmes = sorted({pair[0] for t in targets for pair in t.pairs if pair[1] == 0})
-    regressions: list[Regression] = []
-    index: dict[tuple[int, int], int] = {}
-    if censor is None or not programmes:
-        regressions.append(Regression(0))
-        index.update({(0, a): 0 for a in programmes})
-    else:
-        first = programmes[0]
-        for a in programmes:
-            if a != first and np.array_equal(censor[units, :, a], censor[units, :, first]):
-                index[(0, a)] = index[(0, first)]
-                continue
-            index[(0, a)] = len(regressions)
-            regressions.append(Regression(0, np.ascontiguousarray(censor[units, :, a])))
-    out = []
-    for target in targets:
-        means: list[Mean] = []
-        place: dict[tuple[int, int], tuple[int, int]] = {}
-        for pair in target.pairs:
-            at = []
-            for arm in pair:
-                key = (0, pair[0]) if arm == 0 else (arm, -1)
-                if key not in index:
-                    index[key] = len(regressions)
-                    regressions.append(Regression(arm))
-                mean = Mean(arm, index[key], regressions[index[key]].censor)
-                known = [i for i, m in enumerate(means) if m.model == mean.model]
-                if not known:
-                    means.append(mean)
-                at.append(known[0] if known else len(means) - 1)
-            place[pair] = (at[0], at[1])
-        out.append((tuple(means), place))
-    return regressions, out
-
-
-def _check_targets(targets: Sequence[Target], design: CrossSection, nuisance: Nuisance) -> None:
-    for target in targets:
-        open_to = design.eligible[:, list(target.required)].all(axis=1) & nuisance.kept
-        if not (open_to & np.isin(design.arm, target.arms)).any():
-            names = ", ".join(design.arms[a] for a in target.required if a)
-            raise InputError(
-                f"no unit could have entered all of: {names}", where="target population",
-                remedy="Compare programmes that the same people can enter, or use target = 'att'.",
-            )
-
-
-def attrition_after(design: CrossSection, nuisance: Nuisance) -> Attrition:
-    """The design's attrition with the steps taken here: arms too small, units trimmed."""
-    rows = []
-    inside = np.isin(design.arm, nuisance.present)
-    for step, mask in (("arm_large_enough", inside), ("within_trimming_range", nuisance.kept)):
-        rows.append((step, int(np.unique(design.person[mask]).size), int(mask.sum())))
-    return Attrition.concat([design.attrition, Attrition.of(design.population, rows)])
-
-
-def run_record(estimator: Any, design: CrossSection, nuisance: Nuisance) -> dict[str, Any]:
-    """Options, fingerprint and what the nuisance models did, for the manifest."""
-    used = nuisance.kept
-    return {
-        "estimator": type(estimator).__name__,
-        "options": asdict(estimator),
-        "design": design.fingerprint,
-        "version": __version__,
-        "groups": nuisance.groups.count,
-        "clusters": nuisance.groups.n_clusters,
-        "units": int(used.sum()),
-        "trimmed": int(nuisance.trimmed.sum()),
-        "clipped": {
-            design.arms[a]: float(nuisance.clipped[used, a].mean()) for a in nuisance.present
-        },
-    }
+            return fit_ridge(work.regressions, names=work.names, **shared)
+        trees = Trees(self.trees, self.min_leaf, seed)
+        return fit_trees(work.regressions, learner=self.learner_outcome, trees=trees, **shared)

@@ -13,6 +13,7 @@ from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError
 from tiltakeval.estimators.numerics import propensity as numeric
 from tiltakeval.estimators.numerics.groups import Groups, deal_folds, deal_groups
+from tiltakeval.estimators.numerics.hajek import logit_pieces
 from tiltakeval.estimators.numerics.learners import Trees
 from tiltakeval.estimators.numerics.threads import one_thread
 
@@ -28,7 +29,8 @@ class Nuisance:
     ``propensity`` [n, A] as used (clipped, 0 for arms not open to the unit), ``raw`` [n, A] before
     clipping, ``clipped`` [n, A] which were raised, ``kept`` [n] units not trimmed and in an arm large
     enough, ``fold`` [n], ``groups`` the clusters. ``present`` are the arms that are estimated;
-    ``basis`` [n, q] the covariates as the models see them.
+    ``basis`` [n, q] the covariates as the models see them. With one logit fitted to all units
+    (folds = 1), ``score_sums`` [G, (A-1)(q+1)] and ``inverse`` information are its error.
     """
 
     propensity: NDArray[np.float64]
@@ -40,6 +42,8 @@ class Nuisance:
     groups: Groups
     present: tuple[int, ...]
     basis: NDArray[np.float64]
+    score_sums: NDArray[np.float64] | None = None
+    inverse: NDArray[np.float64] | None = None
 
     def weights(self, design: CrossSection, programme: int, *, target: str = "att") -> Floats:
         """[n] weights that make each arm look like the target of ``programme`` against arm 0.
@@ -164,7 +168,21 @@ def fit_nuisance(
         out[key][np.ix_(inside, list(present))] = values
     trimmed = np.zeros(design.n, dtype=bool)
     trimmed[inside] = _trimmed(found, arm, allowed, weight, target=target, trim=trim)
+    score_sums, inverse = None, None
+    if folds == 1:
+        x = np.column_stack([np.ones(int(inside.sum())), basis[inside]])
+        sums, part = logit_pieces(
+            x, e=found, arm=arm, w=weight, group=groups.group[inside], groups=groups.count,
+            ridge=ridge,
+        )
+        q = x.shape[1]
+        at = np.concatenate([np.arange((a - 1) * q, a * q) for a in present if a])
+        size = (len(design.arms) - 1) * q
+        score_sums, inverse = np.zeros((groups.count, size)), np.zeros((size, size))
+        score_sums[:, at] = sums
+        inverse[np.ix_(at, at)] = part
     return Nuisance(
+        score_sums=score_sums, inverse=inverse,
         propensity=out["propensity"], raw=out["raw"], clipped=out["clipped"].astype(bool),
         kept=inside & ~trimmed, trimmed=trimmed, fold=fold, groups=groups, present=present,
         basis=basis,
