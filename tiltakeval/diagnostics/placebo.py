@@ -1,0 +1,94 @@
+"""Is there an 'effect' on outcomes from before the programme, where none can be?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.inference import covariance
+from tiltakeval.estimates.table import Estimates
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Wald:
+    """A joint test: the statistic, its two degrees of freedom, the p value."""
+
+    statistic: float
+    rank: int
+    residual: int
+    p_value: float
+
+
+def wald(theta: Floats, z: Floats) -> Wald | None:
+    """Joint test that ``theta`` [k] is zero, from influence sums ``z`` [G, k] (Hotelling's T^2).
+
+    F = W (G - r) / (r (G - 1)) with r the rank of the covariance, which keeps its size when groups
+    are few. None when r >= G - 1.
+    """
+    groups = z.shape[0]
+    v = covariance(z)
+    scale = np.sqrt(np.diag(v))
+    used = scale > 0
+    if not used.any():
+        return None
+    correlation = v[np.ix_(used, used)] / np.outer(scale[used], scale[used])
+    values, vectors = np.linalg.eigh(correlation)
+    kept = values > 1e-8 * values.max()
+    rank = int(kept.sum())
+    if rank >= groups - 1:
+        return None
+    t = vectors[:, kept].T @ (theta[used] / scale[used])
+    w = float((t**2 / values[kept]).sum())
+    f = w * (groups - rank) / (rank * (groups - 1))
+    return Wald(w, rank, groups - rank, float(stats.f.sf(f, rank, groups - rank)))
+
+
+def placebo_outcomes(
+    *, estimates: Estimates, placebo_level: float = 0.05
+) -> tuple[Check, ...]:
+    """A check per population and programme: joint test over all placebo outcomes and months.
+
+    Fails when p < ``placebo_level``. ``statistic`` is the p value. Silence of this test doesn't show
+    that there is no hidden selection: one that left no trace in the past can't be seen.
+    """
+    table = estimates.table
+    rows = table[(table["term"] == "placebo") & (table["subgroup"] == "all")]
+    keys = ["population", "estimand", "programme", "comparator"]
+    found = []
+    for names, part in rows.groupby(keys, sort=False):
+        scope = {k: v for k, v in zip(keys, names) if v}
+        usable = part.index[part["estimate"].notna()].to_numpy()
+        detail = part[["outcome", "horizon", "estimate", "std_error", "conf_low", "conf_high"]]
+        result = None
+        if usable.size and estimates.influence is not None:
+            theta = table["estimate"].to_numpy()[usable]
+            result = wald(theta, estimates.influence.columns(usable))
+        if result is None:
+            found.append(
+                Check(key="placebo_outcomes", status="not_evaluated", scope=scope,
+                      threshold=placebo_level, detail=detail.reset_index(drop=True))
+            )
+            continue
+        found.append(
+            Check(
+                key="placebo_outcomes",
+                status="failed" if result.p_value < placebo_level else "passed",
+                scope=scope,
+                statistic=result.p_value,
+                threshold=placebo_level,
+                message={
+                    "wald": result.statistic, "df": result.rank, "df_residual": result.residual,
+                    "p_value": result.p_value, "estimates": int(usable.size),
+                },
+                detail=detail.reset_index(drop=True),
+            )
+        )
+    if not found:
+        return (Check(key="placebo_outcomes", status="not_evaluated", threshold=placebo_level),)
+    return tuple(found)
