@@ -120,7 +120,7 @@ def eligible(work: Working, rows: Table, spec: PopulationSpec, arm: str) -> Bool
                 fits = fits & (age >= 12 * window.min_age)
             if window.max_age < 200:
                 fits = fits & (age < 12 * (window.max_age + 1))
-            if window.innsatsgrupper:
+            if window.innsatsgrupper and spec.innsatsgruppe_rules:
                 fits = fits & (
                     rows.assessed.isnull() | rows.assessed.isin(list(window.innsatsgrupper))
                 )

@@ -26,7 +26,8 @@ class PopulationSpec:
     are 0 ("zero") or unknown ("censor"); emigration and the end of the data always make them
     unknown. innsatsgrupper: only those (empty: all). arm_conditions: per arm, levels of
     diagnosis_group or innsatsgruppe the arm is open to beyond the catalogue's rules, e.g.
-    ``{"ips": {"diagnosis_group": ("mental",)}}``. legal_rules: hold units to the catalogue's rules.
+    ``{"ips": {"diagnosis_group": ("mental",)}}``. legal_rules: hold units to the catalogue's rules on
+    state, age and date; innsatsgruppe_rules: and to its rules on innsatsgruppe.
     """
 
     base: str
@@ -47,6 +48,7 @@ class PopulationSpec:
     subgroups: tuple[str, ...] = ()
     arm_conditions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     legal_rules: bool = True
+    innsatsgruppe_rules: bool = False
 
     def __post_init__(self) -> None:
         faults: list[InputError] = []

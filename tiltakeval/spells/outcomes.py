@@ -27,6 +27,8 @@ BENEFITS = (
 )
 #: Position from which work is full time, per cent summed over jobs (Meld. St. 33 §5.6.2: 81-100).
 FULL_TIME_PCT = 81
+#: Months an open place is followed at most, so that its months can be listed.
+LONGEST_PLACE = 600
 EDUCATION_PROGRAMMES = ("fag_og_yrkesopplaering", "hoyere_utdanning")
 
 
@@ -98,32 +100,33 @@ def job_months(
     """
     keys = sorted(subsidising)
     paid = participations.filter(participations.begun & participations.programme.isin(keys))
+    paid = paid.mutate(last=ibis.least(paid.end_month, paid.start_month + LONGEST_PLACE))
     paid = paid.select(
-        payer=paid.person_id, place=paid.employer_id, lo=paid.start_month, hi=paid.end_month
+        payer=paid.person_id,
+        place=paid.employer_id,
+        paid_month=ibis.range(paid.start_month, paid.last + 1, 1).unnest().cast("int32"),
     )
-    # few rows: find the subsidised (person, employer, month) and mark them
-    hit = (
-        jobs.inner_join(
-            paid,
-            [
-                jobs.person_id == paid.payer,
-                jobs.month >= paid.lo,
-                jobs.month <= paid.hi,
-                paid.place.isnull() | (paid.place == jobs.employer_id),
-            ],
-        )
-        .select(p=jobs.person_id, e=jobs.employer_id, m=jobs.month)
-        .distinct()
-        .mutate(marked=True)
-    )
+    # two small sets of unique keys, so that neither join repeats a job row
+    anywhere = paid.filter(paid.place.isnull()).select("payer", "paid_month").distinct()
+    at_place = paid.filter(paid.place.notnull()).distinct()
+    at_place = at_place.rename(person_there="payer", month_there="paid_month")
     rows = jobs.left_join(
-        hit, [jobs.person_id == hit.p, jobs.employer_id == hit.e, jobs.month == hit.m]
+        anywhere, [jobs.person_id == anywhere.payer, jobs.month == anywhere.paid_month]
     )
+    rows = rows.left_join(
+        at_place,
+        [
+            rows.person_id == at_place.person_there,
+            rows.employer_id == at_place.place,
+            rows.month == at_place.month_there,
+        ],
+    )
+    rows = rows.mutate(marked=rows.payer.notnull() | rows.person_there.notnull())
     pay = rows.earnings_nok.cast("float64")
     if factors is not None:
         pay = pay * deflator(rows.month, factors)
     worked = (rows.position_pct > 0) | (rows.earnings_nok > 0)
-    own = ~rows.marked.fill_null(False)
+    own = ~rows.marked
     rows = rows.select(
         "person_id",
         "month",
