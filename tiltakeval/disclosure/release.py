@@ -38,6 +38,9 @@ class _Gated:
 
     __slots__ = ("_log", "_rules", "_sealed", "_table")
     _kind = ""
+    _table: pd.DataFrame
+    _rules: RuleSet
+    _log: pd.DataFrame
 
     def __init__(
         self, table: pd.DataFrame, rules: RuleSet, log: pd.DataFrame, *, _pass: object = None
@@ -87,12 +90,12 @@ class Released(_Gated):
 
     def select(self, **where: Any) -> Released:
         """The rows matching every given column (a value, or a list of values)."""
-        mask = np.ones(len(self._table), dtype=bool)
+        mask = np.full(len(self._table), True)
         for name, value in where.items():
             many = isinstance(value, list | tuple | set | frozenset | range)
             column = self._table[name]
             hit = column.isin(list(value)) if many else column == value
-            mask &= hit.fillna(False).to_numpy(dtype=bool)
+            mask = mask & hit.fillna(False).to_numpy(dtype=bool)
         part = self._table[mask].reset_index(drop=True)
         return Released(part, self._rules, self._log, _pass=_PASS)
 
@@ -115,6 +118,7 @@ class ReleasedChecks(_Gated):
 
     __slots__ = ("_items",)
     _kind = "checks"
+    _items: tuple[ReleasedCheck, ...]
 
     def __init__(
         self,
@@ -253,9 +257,8 @@ def release_attrition(attrition: Attrition, rules: RuleSet | str) -> ReleasedAtt
             keep = keep_steps(counts[rows], rule.small)
             lost = rows[~keep & np.isfinite(counts[rows])]
             for row in lost:
-                log.append(
-                    (population, table["step"].iloc[row], name, "small, or a small number removed")
-                )
+                why = "small, or a small number removed"
+                log.append((population, table["step"].iloc[row], name, why))
             status.iloc[lost] = "suppressed"
             kept = rows[keep]
             shown[kept] = rule.rounded(counts[kept])
@@ -273,7 +276,7 @@ def write_released(released: AnyReleased, directory: Path, name: str | None = No
     Suppressed numbers are empty (null) and have status "suppressed". Checks' details are in the
     JSON. Returns the files written.
     """
-    gate = require_released(
+    gate: _Gated = require_released(
         released, (Released, ReleasedChecks, ReleasedAttrition), "write_released"
     )
     directory.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ VALUES = tuple(n for n, s in schema().items() if s.get("disclosure") == "value")
 ADDITIVE = ("n_treated", "n_comparison")
 STEPPED = ("n_treated", "n_comparison", "n_clusters")
 MEANS = ("mean_treated", "mean_comparison")
-CURVES = ("survival", "incidence", "cumulative_incidence")
+CURVES = ("survival", "incidence")
 _WINDOW = re.compile(r"^(-?\d+)-(-?\d+)$")
 
 
@@ -50,7 +50,7 @@ def inherited_counts(table: pd.DataFrame) -> pd.DataFrame:
             break
         group = _number(table, columns)
         smallest = counts.groupby(group).transform("min")
-        counts = counts.where(~bare.to_numpy()[:, None], smallest)
+        counts.loc[bare] = smallest.loc[bare]
     return counts
 
 
@@ -161,11 +161,16 @@ def _small_curve_steps(
     table: pd.DataFrame, counts: pd.DataFrame, rules: RuleSet, reason: pd.Series
 ) -> pd.Series:
     """Months of a survival or incidence curve at which few persons left since the month shown last."""
-    curve = table["term"].isin(CURVES).to_numpy() & (reason == "").to_numpy()
+    term = table["term"].astype(str)
+    curve = term.str.startswith(CURVES).to_numpy() & (reason == "").to_numpy()
     if not curve.any():
         return reason
     reason = reason.copy()
-    number = counts[list(ADDITIVE)].max(axis=1).to_numpy()
+    number = counts[list(ADDITIVE)].max(axis=1)
+    for column in ADDITIVE:
+        of_arm = term.str.endswith(column.removeprefix("n")).to_numpy()
+        number = number.where(~of_arm, counts[column])
+    number = number.to_numpy()
     values = table["estimate"].to_numpy()
     part = table[curve]
     series = _number(part, _keys("horizon"))
@@ -176,7 +181,7 @@ def _small_curve_steps(
         start = np.nanmax(np.append(number[rows], -1.0))
         if start < 0:
             continue
-        last = 1.0 if part["term"].iloc[np.flatnonzero(series == code)[0]] == "survival" else 0.0
+        last = 1.0 if term.iloc[rows[0]].startswith("survival") else 0.0
         for row in rows:
             left = np.round(abs(values[row] - last) * start)
             if 0 < left < rules.threshold:

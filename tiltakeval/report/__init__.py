@@ -1,0 +1,1 @@
+"""Reports for people: figures, tables and pages made from released results only."""

@@ -1,0 +1,289 @@
+"""Sections on how the study was made: question, estimand, design, flow, balance, checks, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tiltakeval.report.blocks import (
+    Block,
+    Bullets,
+    Facts,
+    Flow,
+    FlowStep,
+    Panel,
+    Panels,
+    Para,
+    Sub,
+    Table,
+)
+from tiltakeval.report.figures import love
+from tiltakeval.report.tables import check_title, detail_table, scope_text
+from tiltakeval.report.view import View, number, upper_first
+
+SMD_COLUMNS = (("smd_before", "smd_after"), ("smd_unweighted", "smd_weighted"), ("smd_raw", "smd"))
+LOVE_ROWS = 20
+OVERLAP = ("overlap", "support", "trimming", "effective_units", "common_support")
+
+
+def question(view: View) -> list[Block]:
+    """The question as the study file puts it, and notes."""
+    blocks: list[Block] = [Para(view.material.question[view.language], "lead")]
+    note = view.material.notes.get(view.language, "")
+    return [*blocks, Para(note)] if note else blocks
+
+
+def estimand(view: View) -> list[Block]:
+    """What the numbers mean, for each estimand in the results."""
+    words = view.words
+    blocks: list[Block] = []
+    for key in view.estimands:
+        if not key:
+            continue
+        known = words.has(f"estimand.{key}")
+        blocks.append(Sub(upper_first(words.label("estimand", key))))
+        blocks.append(Para(words(f"estimand.{key}") if known else words("estimand.other")))
+    if view.populations:
+        origins = list(dict.fromkeys(view.monthly["time_origin"]))
+        blocks += [Para(words(f"origin.{o}")) for o in origins if words.has(f"origin.{o}")]
+        blocks.append(Para(words("estimand.chains")))
+    if view.table["term"].isin(["effect", "placebo"]).any():
+        blocks.append(Para(words("estimand.uncertainty")))
+        if view.table["band_low"].notna().any():
+            blocks.append(Para(words("estimand.band")))
+    return blocks
+
+
+def design(view: View) -> list[Block]:
+    """The protocol's facts, in the study's order."""
+    words = view.words
+    rows = [
+        (upper_first(words.label("spec", key)), shown(view, key, value))
+        for key, value in view.material.spec.items()
+        if value not in (None, "", [], (), {})
+    ]
+    if not rows:
+        return []
+    blocks: list[Block] = [Para(words("design.intro"))] if view.populations else []
+    if view.populations:
+        blocks.append(
+            Bullets(
+                [
+                    (words(f"design.{k}_head"), words(f"design.{k}"))
+                    for k in ("trial", "risk", "covariates", "censoring")
+                ]
+            )
+        )
+    return [*blocks, Sub(words("design.protocol")), Facts(rows)]
+
+
+def shown(view: View, kind: str, value: Any) -> str:
+    """A protocol value in words."""
+    words = view.words
+    if isinstance(value, Mapping):
+        if view.language in value:
+            return str(value[view.language])
+        return "; ".join(f"{words.label('spec', k)}: {shown(view, k, v)}" for k, v in value.items())
+    if isinstance(value, bool):
+        return words("word.yes" if value else "word.no")
+    if isinstance(value, list | tuple):
+        if kind in ("entry", "ages", "depth_window") and len(value) == 2:
+            return words("word.from_to", low=value[0], high=value[1])
+        return ", ".join(shown(view, kind, item) for item in value)
+    if isinstance(value, int | float):
+        if kind in ("seed", "price_year"):
+            return str(value)
+        whole = float(value) == round(float(value))
+        return words.number(value, 0 if whole else 2)
+    text = str(value)
+    for table in (kind, "value", "estimand", "covariate", "programme", "outcome", "population"):
+        label = words.label(table, text)
+        if label != text.replace("_", " "):
+            return label
+    return text
+
+
+def flow(view: View) -> list[Block]:
+    """Who is left after each filter, one flow per population."""
+    table, words = view.material.attrition.table, view.words
+    blocks: list[Block] = []
+    for population in dict.fromkeys(table["population"]):
+        part = table[table["population"] == population]
+        steps = []
+        for i, (_, row) in enumerate(part.iterrows()):
+            left = [
+                words(f"flow.{name}", count=words.number(number(row, name)))
+                for name in ("persons", "units")
+                if not np.isnan(number(row, name))
+            ]
+            lost = [
+                words(f"flow.removed_{name}", count=words.number(number(row, f"removed_{name}")))
+                for name in ("persons", "units")
+                if number(row, f"removed_{name}") > 0
+            ]
+            if not left:
+                left = [words("flow.hidden", symbol=view.rules_symbol)]
+            text = words.label("step", str(row["step"]))
+            steps.append(FlowStep(upper_first(text), "; ".join(left), "; ".join(lost) if i else ""))
+        title = words("flow.caption", population=view.population(str(population)))
+        blocks += [Sub(upper_first(view.population(str(population)))), Flow(title, steps)]
+    if blocks and (table["status"] == "suppressed").any():
+        blocks.append(Para(words("flow.note", symbol=view.rules_symbol), "note"))
+    return [Para(words("flow.intro")), *blocks] if blocks else []
+
+
+def balance(view: View) -> list[Block]:
+    """Whether the groups compared were alike before, and overlapped."""
+    words, checks = view.words, view.material.checks
+    panels = []
+    threshold = None
+    for position, item in enumerate(checks.items):
+        names = _smd(item.detail)
+        if names is None or not item.key.startswith("balance"):
+            continue
+        detail = item.detail
+        assert detail is not None
+        threshold = item.threshold
+        label_column = "covariate" if "covariate" in detail.columns else detail.columns[0]
+        size = np.maximum(*(np.abs(detail[n].to_numpy(dtype="float64")) for n in names))
+        chosen = np.argsort(-np.nan_to_num(size, nan=-1), kind="stable")[:LOVE_ROWS]
+        labels = [words.label("covariate", str(detail[label_column].iloc[i])) for i in chosen]
+        programme = str(item.scope.get("programme", item.scope.get("arm", "")))
+        scope = scope_text(dict(item.scope), view) or check_title(item.key, words)
+        after = np.abs(detail[names[1]].to_numpy(dtype="float64"))
+        alt = words(
+            "alt.love",
+            scope=scope,
+            count=len(chosen),
+            largest=words.number(float(np.nanmax(after)), 2),
+        )
+        drawing = love(
+            checks,
+            position,
+            labels,
+            chosen.tolist(),
+            words=words,
+            look=view.look(programme),
+            key=view.key("love"),
+            alt=alt,
+            columns=names,
+        )
+        panels.append(Panel(upper_first(scope), drawing, detail_table(checks, position, view)))
+    blocks: list[Block] = []
+    if panels:
+        legend = [("hollow", words("legend.before")), ("solid", words("legend.after"))]
+        if threshold is not None:
+            legend.append(("dashed", words("legend.threshold", value=words.number(threshold, 2))))
+        blocks += [
+            Para(words("balance.intro")),
+            Panels(words("balance.caption", count=LOVE_ROWS), panels, legend),
+        ]
+    overlap: list[Block] = []
+    for position, item in enumerate(checks.items):
+        if item.key.startswith(OVERLAP):
+            table = detail_table(checks, position, view)
+            overlap += [table] if table else []
+    if overlap:
+        blocks += [Sub(words("balance.overlap")), Para(words("balance.overlap_text")), *overlap]
+    return blocks
+
+
+def _smd(detail: pd.DataFrame | None) -> tuple[str, str] | None:
+    if detail is None or detail.empty:
+        return None
+    return next((pair for pair in SMD_COLUMNS if set(pair) <= set(detail.columns)), None)
+
+
+def checks(view: View) -> list[Block]:
+    """Every check with its verdict in words and the threshold fixed in advance."""
+    words, gate = view.words, view.material.checks
+    if not gate.items:
+        return []
+    rows, texts, details = [], {}, []
+    for position, item in enumerate(gate.items):
+        title = check_title(item.key, words)
+        if words.has(f"check.{item.key}.asks"):
+            texts[title] = words(f"check.{item.key}.asks")
+        rows.append(
+            [
+                title,
+                upper_first(scope_text(dict(item.scope), view)) or "–",
+                words(f"verdict.{item.status}"),
+                _figure(view, item.statistic),
+                _figure(view, item.threshold),
+            ]
+        )
+        if not item.key.startswith(("balance", *OVERLAP)):
+            table = detail_table(gate, position, view)
+            details += [table] if table else []
+    tally = {
+        status: sum(i.status == status for i in gate.items)
+        for status in ("passed", "failed", "informative", "not_evaluated")
+    }
+    said = [words(f"checks.count_{k}", count=v) for k, v in tally.items() if v]
+    columns = [words(f"checks.{name}") for name in ("check", "scope", "verdict", "value", "limit")]
+    blocks: list[Block] = [Para(words("checks.intro", tally=words.listed(said)))]
+    if texts:
+        blocks.append(Bullets(list(texts.items())))
+    blocks.append(Table(words("checks.caption"), columns, rows, text_columns=(1, 2)))
+    return [*blocks, *details]
+
+
+def _figure(view: View, value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    whole = abs(value - round(value)) < 1e-9 and abs(value) >= 1
+    return view.words.number(value, 0 if whole else 3)
+
+
+def limits(view: View) -> list[Block]:
+    """What the study can't see, said plainly."""
+    words = view.words
+    randomised = set(view.estimands) <= {"itt_offer", "late"} and bool(view.estimands)
+    keys = ["displacement", "cost_benefit", "average", "registers", "many"]
+    if not randomised:
+        keys = ["hidden", *keys]
+    if view.populations:
+        keys.append("beyond")
+    if view.material.synthetic:
+        keys = ["synthetic", *keys]
+    return [Bullets([(words(f"limits.{key}_head"), words(f"limits.{key}")) for key in keys])]
+
+
+def reproduction(view: View) -> list[Block]:
+    """The manifest, and the disclosure rule the page was released under."""
+    words, rules = view.words, view.material.estimates.rules
+    rows = list(_flat(view.material.manifest, ""))
+    rule = words(
+        "reproduction.rule",
+        name=rules.name,
+        dated=rules.dated,
+        threshold=rules.threshold,
+        symbol=rules.symbol,
+    )
+    if rules.rounding:
+        rule += " " + words("reproduction.rounding", base=rules.rounding)
+    blocks: list[Block] = [Para(words("reproduction.intro"))] if rows else []
+    named = [(upper_first(words.label("manifest", key)), value) for key, value in rows]
+    blocks += [Facts(named, mono=True)] if named else []
+    hidden = int((view.table["status"] == "suppressed").sum())
+    share = words(
+        "reproduction.hidden", hidden=words.number(hidden), total=words.number(len(view.table))
+    )
+    return [*blocks, Sub(words("reproduction.disclosure")), Para(f"{rule} {share}")]
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Sequence[tuple[str, str]]:
+    out: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            out += _flat(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            out.append((name, ", ".join(str(item) for item in value)))
+        elif value is not None:
+            out.append((name, str(value)))
+    return out

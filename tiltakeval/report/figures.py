@@ -1,0 +1,255 @@
+"""Every drawing of a report. Released results in, SVG out; same input, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tiltakeval.disclosure.release import Released, ReleasedChecks, require_released
+from tiltakeval.report.canvas import (
+    FAINT,
+    GREY,
+    INK,
+    STYLE,
+    Drawing,
+    Floats,
+    Limits,
+    Look,
+    ground,
+    new_axes,
+    number_axis,
+    rendered,
+    ribbons,
+    scaled,
+    shortened,
+    truth_line,
+)
+from tiltakeval.report.words import Words
+
+
+def effect_panel(
+    released: Released,
+    *,
+    words: Words,
+    look: Look,
+    key: str,
+    alt: str,
+    limits: Limits | None = None,
+    truth: Released | None = None,
+) -> Drawing:
+    """One programme's effect by month: line, pointwise interval, simultaneous band, placebo months.
+
+    ``released`` holds the rows of one family (terms effect and placebo). Also draws a cumulated path.
+    """
+    table = require_released(released, Released, "effect_panel").table
+    unit = str(table["unit"].iloc[0])
+    table = table[table["horizon"].notna()].sort_values("horizon")
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(340, 215, (44, 36, 8, 8))
+        for _, part in table.groupby(table["horizon"] < 0, sort=True):
+            ribbons(axes, part, unit, look)
+        if truth is not None:
+            truth_line(axes, truth, unit, words)
+        ground(axes, table["horizon"].to_numpy(dtype="float64"), words, limits)
+        return rendered(figure, key=key, alt=alt)
+
+
+def path_panel(
+    released: Released,
+    break_even: Released,
+    *,
+    words: Words,
+    look: Look,
+    key: str,
+    alt: str,
+    limits: Limits | None = None,
+    truth: Released | None = None,
+) -> Drawing:
+    """Cumulated effect by month with its band, and the break-even set drawn along the zero line.
+
+    ``break_even`` holds at most one row; an open set ends in an arrow at the last month.
+    """
+    table = require_released(released, Released, "path_panel").table.sort_values("horizon")
+    spot = require_released(break_even, Released, "path_panel").table
+    unit = str(table["unit"].iloc[0])
+    months = table["horizon"].to_numpy(dtype="float64")
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(340, 215, (44, 36, 8, 8))
+        ribbons(axes, table, unit, look)
+        if truth is not None:
+            truth_line(axes, truth, unit, words)
+        ground(axes, months, words, limits)
+        if len(spot) and spot["status"].iloc[0] in ("ok", "open"):
+            _break_even(axes, spot.iloc[0], float(months.max()))
+        return rendered(figure, key=key, alt=alt)
+
+
+def _break_even(axes: Axes, row: pd.Series, last: float) -> None:
+    low, high = float(row["conf_low"]), float(row["conf_high"])
+    if np.isnan(low):
+        return
+    end = last if np.isnan(high) else high
+    axes.plot([low, end], [0, 0], color=INK, linewidth=4, solid_capstyle="butt", zorder=6)
+    axes.plot([low], [0], color=INK, marker="|", markersize=11, markeredgewidth=2, zorder=6)
+    tip = ">" if np.isnan(high) else "|"
+    axes.plot([end], [0], color=INK, marker=tip, markersize=9, markeredgewidth=2, zorder=6)
+    if np.isfinite(row["estimate"]):
+        axes.plot(
+            [row["estimate"]],
+            [0],
+            marker="D",
+            color="white",
+            markersize=6,
+            zorder=7,
+            markeredgecolor=INK,
+            markeredgewidth=1.6,
+        )
+
+
+def forest(
+    released: Released,
+    names: Sequence[str],
+    *,
+    words: Words,
+    look: Look,
+    key: str,
+    alt: str,
+    limits: Limits | None = None,
+) -> Drawing:
+    """Estimates with intervals, one line each, named by ``names`` (same order as the rows)."""
+    table = require_released(released, Released, "forest").table
+    unit = str(table["unit"].iloc[0])
+    estimate, low, high = scaled(table, unit, ("estimate", "conf_low", "conf_high"))
+    place = np.arange(len(table))[::-1].astype(float)
+    height = 46 + 21 * len(table)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(340, height, (152, 34, 10, 6))
+        axes.set_ylim(-0.6, len(table) - 0.4)
+        if limits is not None:
+            axes.set_xlim(*limits)
+        axes.axvline(0, color=INK, linewidth=1.0)
+        axes.grid(axis="x", color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.hlines(place, low, high, color=look.colour, linewidth=2.2)
+        axes.plot(
+            estimate,
+            place,
+            linestyle="none",
+            marker=look.marker,
+            color=look.colour,
+            markersize=6.5,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+        )
+        for at in place[~np.isfinite(estimate)]:
+            axes.text(
+                0.5,
+                at,
+                words("figure.hidden"),
+                va="center",
+                ha="center",
+                fontsize=9.5,
+                color=INK,
+                transform=axes.get_yaxis_transform(),
+            )
+        axes.set_yticks(place, [shortened(name, 25) for name in names])
+        axes.tick_params(axis="y", length=0, labelsize=10)
+        axes.spines["left"].set_visible(False)
+        number_axis(axes, words, "x")
+        axes.set_xlabel(words.unit(unit), labelpad=2)
+        return rendered(figure, key=key, alt=alt)
+
+
+def love(
+    checks: ReleasedChecks,
+    position: int,
+    names: Sequence[str],
+    rows: Sequence[int],
+    *,
+    words: Words,
+    look: Look,
+    key: str,
+    alt: str,
+    columns: tuple[str, str] = ("smd_before", "smd_after"),
+) -> Drawing:
+    """Standardised differences before (hollow) and after (filled) weighting; threshold as dashed lines.
+
+    ``rows`` are the rows of the check's detail to draw, named by ``names``.
+    """
+    check = require_released(checks, ReleasedChecks, "love").items[position]
+    assert check.detail is not None
+    detail = check.detail.iloc[list(rows)]
+    before, after = (np.abs(detail[name].to_numpy(dtype="float64")) for name in columns)
+    place = np.arange(len(detail))[::-1].astype(float)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(340, 46 + 18 * len(detail), (164, 34, 10, 6))
+        axes.set_ylim(-0.6, len(detail) - 0.4)
+        axes.grid(axis="x", color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.axvline(0, color=INK, linewidth=1.0)
+        if check.threshold is not None:
+            axes.axvline(check.threshold, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
+        axes.hlines(place, before, after, color=FAINT, linewidth=2)
+        axes.plot(
+            before,
+            place,
+            linestyle="none",
+            marker=look.marker,
+            markersize=6,
+            markerfacecolor="white",
+            color=GREY,
+            markeredgewidth=1.4,
+        )
+        axes.plot(
+            after, place, linestyle="none", marker=look.marker, markersize=6, color=look.colour
+        )
+        axes.set_xlim(left=-0.01)
+        axes.set_yticks(place, [shortened(name, 27) for name in names])
+        axes.tick_params(axis="y", length=0, labelsize=9.5)
+        axes.spines["left"].set_visible(False)
+        number_axis(axes, words, "x")
+        axes.set_xlabel(words("figure.smd"), labelpad=2)
+        return rendered(figure, key=key, alt=alt)
+
+
+def curves(
+    arms: Sequence[tuple[Released, str]],
+    *,
+    words: Words,
+    look: Look,
+    key: str,
+    alt: str,
+    limits: Limits | None = None,
+) -> Drawing:
+    """Kaplan-Meier or Aalen-Johansen curves as steps, one per arm: first solid, second dashed."""
+    looks = ((look.colour, "-"), (INK, (0, (5, 2.5))))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_axes(340, 215, (44, 36, 8, 8))
+        months: list[Floats] = []
+        for (released, name), (colour, dashes) in zip(arms, looks):
+            table = require_released(released, Released, "curves").table.sort_values("horizon")
+            table = table[table["estimate"].notna()]
+            unit = str(table["unit"].iloc[0]) if len(table) else "share"
+            at = table["horizon"].to_numpy(dtype="float64")
+            line, low, high = scaled(table, unit, ("estimate", "conf_low", "conf_high"))
+            if not at.size:
+                continue
+            months.append(at)
+            axes.fill_between(at, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
+            axes.step(at, line, where="post", color=colour, linestyle=dashes, linewidth=1.8)
+            up = 4 if colour == look.colour else -4
+            axes.annotate(
+                shortened(name, 26),
+                (at[-1], line[-1]),
+                xytext=(-2, up),
+                fontsize=9.5,
+                textcoords="offset points",
+                ha="right",
+                va="bottom" if up > 0 else "top",
+            )
+        ground(axes, np.concatenate(months or [np.array([0.0, 1.0])]), words, limits)
+        return rendered(figure, key=key, alt=alt)

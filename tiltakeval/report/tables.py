@@ -1,0 +1,190 @@
+"""Released numbers as tables of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tiltakeval.disclosure.release import Released, ReleasedChecks, require_released
+from tiltakeval.report.blocks import Table
+from tiltakeval.report.view import View, number, upper_first
+from tiltakeval.report.words import Words
+
+MAX_DETAIL_ROWS = 80
+
+
+def cell(row: pd.Series, name: str, view: View, unit: str, *, extra: int = 0) -> str:
+    """A value or count of a row: the rule's symbol when suppressed, a dash when there is none."""
+    value = number(row, name)
+    if np.isnan(value):
+        counted = name.startswith("n_")
+        return view.rules_symbol if counted or row["status"] == "suppressed" else "–"
+    if name.startswith("n_"):
+        return view.words.number(value)
+    return view.words.amount(value, unit, extra=extra)
+
+
+def interval(row: pd.Series, kind: str, view: View, unit: str, *, extra: int = 0) -> str:
+    """The ``conf`` or ``band`` interval of a row."""
+    low, high = number(row, f"{kind}_low"), number(row, f"{kind}_high")
+    if np.isnan(low) and np.isnan(high):
+        return view.rules_symbol if row["status"] == "suppressed" else "–"
+    return view.words.interval(low, high, unit, extra=extra)
+
+
+def with_interval(row: pd.Series, view: View, unit: str) -> str:
+    """Estimate and interval in one cell."""
+    if np.isnan(number(row, "estimate")):
+        return not_shown(row, view)
+    return f"{cell(row, 'estimate', view, unit)} {interval(row, 'conf', view, unit)}"
+
+
+def not_shown(row: pd.Series, view: View) -> str:
+    """Why there is no number."""
+    if row["status"] == "suppressed":
+        return view.rules_symbol
+    if row["status"] == "not_supported":
+        return view.words("table.not_supported")
+    return "–"
+
+
+def month_table(released: Released, view: View, *, caption: str) -> Table:
+    """The numbers behind one profile: month, effect, interval, band, units in each arm."""
+    table = require_released(released, Released, "month_table").table.sort_values("horizon")
+    words, unit = view.words, str(table["unit"].iloc[0])
+    level = words.number(100 * float(table["conf_level"].fillna(0.95).iloc[0]))
+    has_band = bool(table["band_low"].notna().any())
+    has_counts = bool(table[["n_treated", "n_comparison"]].notna().any(axis=None))
+    columns = [
+        words("table.month"),
+        words("table.effect", unit=words.unit(unit)),
+        words("table.interval", level=level),
+    ]
+    if has_band:
+        columns.append(words("table.band", level=level))
+    if has_counts:
+        columns += [words("table.n_treated"), words("table.n_comparison")]
+    rows = []
+    for _, row in table.iterrows():
+        line = [words.number(number(row, "horizon")), cell(row, "estimate", view, unit)]
+        line.append(interval(row, "conf", view, unit))
+        if has_band:
+            line.append(interval(row, "band", view, unit))
+        if has_counts:
+            line += [cell(row, name, view, unit) for name in ("n_treated", "n_comparison")]
+        rows.append(line)
+    return Table(caption, columns, rows, folded=words("table.show_numbers"))
+
+
+def named_table(
+    released: Released,
+    names: Sequence[str],
+    view: View,
+    *,
+    caption: str,
+    first: str,
+    folded: bool = True,
+    extra: int = 0,
+    source: bool = False,
+) -> Table:
+    """One row per estimate, named by ``names``: estimate, error, interval, units, perhaps source."""
+    table = require_released(released, Released, "named_table").table
+    words = view.words
+    level = words.number(100 * float(table["conf_level"].fillna(0.95).iloc[0]))
+    columns = [first, words("table.estimate"), words("table.std_error")]
+    columns += [words("table.interval", level=level)]
+    columns += [words("table.n_treated"), words("table.n_comparison")]
+    counted = table[["n_treated", "n_comparison"]].notna().any(axis=None)
+    if not counted:
+        columns = columns[:4]
+    if source:
+        columns.append(words("table.source"))
+    rows = []
+    for name, (_, row) in zip(names, table.iterrows()):
+        unit = str(row["unit"])
+        line = [name, cell(row, "estimate", view, unit, extra=extra)]
+        line += [cell(row, "std_error", view, unit, extra=extra)]
+        line.append(interval(row, "conf", view, unit, extra=extra))
+        if counted:
+            bare = pd.isna(row["n_treated"]) and row["status"] != "suppressed"
+            if bare and pd.isna(row["n_comparison"]):
+                line += ["–", "–"]
+            else:
+                line += [cell(row, n, view, unit) for n in ("n_treated", "n_comparison")]
+        if source:
+            line.append(words.label("source", str(row["source"])) or "–")
+        rows.append(line)
+    texts = (len(columns) - 1,) if source else ()
+    return Table(
+        caption,
+        columns,
+        rows,
+        folded=words("table.show_numbers") if folded else "",
+        text_columns=texts,
+    )
+
+
+def detail_table(checks: ReleasedChecks, position: int, view: View) -> Table | None:
+    """The detail of one check, folded; None when it has none or is too long to print."""
+    item = require_released(checks, ReleasedChecks, "detail_table").items[position]
+    if item.detail is None or item.detail.empty or len(item.detail) > MAX_DETAIL_ROWS:
+        return None
+    words, detail = view.words, item.detail
+    names = [str(name) for name in detail.columns if name != "status"]
+    hidden = (
+        (detail["status"] == "suppressed").to_numpy()
+        if "status" in detail.columns
+        else np.zeros(len(detail), dtype=bool)
+    )
+    rows = [
+        [plain(detail[name].iloc[i], words, name, bool(hidden[i]), view) for name in names]
+        for i in range(len(detail))
+    ]
+    texts = tuple(i for i, name in enumerate(names) if detail[name].dtype == object)
+    caption = f"{check_title(item.key, words)}: {scope_text(item.scope, view)}".rstrip(": ")
+    columns = [upper_first(words.label("column", name)) for name in names]
+    return Table(caption, columns, rows, folded=words("table.show_detail"), text_columns=texts)
+
+
+def plain(value: object, words: Words, kind: str, hidden: bool, view: View) -> str:
+    """A detail's value as shown."""
+    if isinstance(value, str):
+        return words.label(_KINDS.get(kind, kind), str(value))
+    if isinstance(value, bool | np.bool_):
+        return words("word.yes") if value else words("word.no")
+    if value is None or value is pd.NA or not np.isfinite(float(value)):  # type: ignore[arg-type]
+        return view.rules_symbol if hidden else "–"
+    figure = float(value)  # type: ignore[arg-type]
+    return words.number(figure, 0 if figure == round(figure) else 3)
+
+
+_KINDS = {"variable": "covariate", "arm": "programme", "term": "term"}
+
+
+def check_title(key: str, words: Words) -> str:
+    """A check's name."""
+    return (
+        words(f"check.{key}.title")
+        if words.has(f"check.{key}.title")
+        else words.label("check", key)
+    )
+
+
+def scope_text(scope: object, view: View) -> str:
+    """``AFT, nedsatt arbeidsevne`` of a scope mapping."""
+    if not isinstance(scope, dict):
+        return ""
+    kinds = {
+        "programme": "programme",
+        "population": "population",
+        "outcome": "outcome",
+        "subgroup": "subgroup",
+        "comparator": "programme",
+        "estimand": "estimand",
+        "analysis": "analysis",
+        "arm": "programme",
+    }
+    parts = [view.words.label(kinds.get(name, name), str(value)) for name, value in scope.items()]
+    return ", ".join(parts)

@@ -1,0 +1,137 @@
+"""What a report looks up again and again: which rows, in which order, under which name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tiltakeval.disclosure.release import Released
+from tiltakeval.report.canvas import Look
+from tiltakeval.report.material import ReportMaterial
+from tiltakeval.report.words import Words
+
+EFFECTS = ("effect", "placebo")
+
+
+class View:
+    """A study's material in one language."""
+
+    def __init__(self, material: ReportMaterial, language: str) -> None:
+        self.material = material
+        self.words = Words(language, material.labels, material.programmes, material.outcomes)
+        self.language = language
+        self._numbers: dict[str, int] = {}
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The released estimates."""
+        return self.material.estimates.table
+
+    @cached_property
+    def rules_symbol(self) -> str:
+        """What stands for a suppressed number."""
+        return self.material.estimates.rules.symbol
+
+    @cached_property
+    def monthly(self) -> pd.DataFrame:
+        """Monthly effects against no programme, for everybody."""
+        table = self.table
+        keep = table["term"].isin(EFFECTS) & table["horizon"].notna()
+        return table[keep & (table["comparator"] == "none") & (table["subgroup"] == "all")]
+
+    def _order(self, found: Iterable[Any], first: Iterable[str]) -> list[str]:
+        seen = [str(key) for key in dict.fromkeys(found)]
+        wanted = [key for key in first if key in seen]
+        return wanted + [key for key in seen if key not in wanted]
+
+    @cached_property
+    def populations(self) -> list[str]:
+        """Populations with monthly effects, in the study's order."""
+        found = self._order(self.monthly["population"], self.material.populations)
+        return [p for p in found if p in self.material.populations] or found
+
+    @cached_property
+    def estimands(self) -> list[str]:
+        """Estimands of all effects, the primary one first."""
+        return self._order(self.table["estimand"], [self.material.primary_estimand])
+
+    @cached_property
+    def programmes(self) -> list[str]:
+        """Programmes, in the study's order."""
+        found = self._order(self.table["programme"], self.material.programmes)
+        return [key for key in found if key not in ("none", "")]
+
+    @cached_property
+    def primary_outcome(self) -> str:
+        """The outcome the report leads with."""
+        outcomes = self.outcomes
+        wanted = self.material.primary_outcome
+        return wanted if wanted in outcomes or not outcomes else outcomes[0]
+
+    @cached_property
+    def outcomes(self) -> list[str]:
+        """Outcomes with effects, the primary one first."""
+        table = self.table[self.table["term"].isin(EFFECTS)]
+        first = [self.material.primary_outcome, *self.material.outcomes]
+        return self._order(table["outcome"], first)
+
+    def look(self, programme: str) -> Look:
+        """Colour and marker of a programme."""
+        known = self.programmes
+        return Look.of(known.index(programme) if programme in known else len(known))
+
+    def key(self, stem: str) -> str:
+        """A page-wide unique id for a drawing."""
+        self._numbers[stem] = self._numbers.get(stem, 0) + 1
+        return f"{stem}{self._numbers[stem]}"
+
+    def part(self, source: Released | None = None, /, **where: Any) -> Released:
+        """The main rows matching ``where``: of the first analysis, time origin and whole cohort."""
+        gate = (self.material.estimates if source is None else source).select(**where)
+        for name in ("analysis", "time_origin", "cohort", "study"):
+            values = list(dict.fromkeys(gate.table[name]))
+            if len(values) > 1:
+                gate = gate.select(**{name: values[0]})
+        return gate
+
+    def truth(self, **where: Any) -> Released | None:
+        """Known effects matching ``where``, if there are any."""
+        if self.material.truth is None:
+            return None
+        found = self.part(self.material.truth, **where)
+        return found if len(found) else None
+
+    def month(self, table: pd.DataFrame) -> int | None:
+        """The month answers are given for: the summary month, or the last one before it."""
+        months = table["horizon"].dropna().astype(int)
+        months = months[(months >= 0) & (months <= self.material.summary_month)]
+        return None if months.empty else int(months.max())
+
+    def programme(self, key: str) -> str:
+        """A programme's name."""
+        return self.words.label("programme", key)
+
+    def outcome(self, key: str) -> str:
+        """An outcome's name."""
+        return self.words.label("outcome", key)
+
+    def population(self, key: str) -> str:
+        """A population's name."""
+        return self.words.label("population", key)
+
+
+def number(row: pd.Series | pd.DataFrame, name: str) -> float:
+    """A value of a row as float, NaN when missing."""
+    value = row[name]
+    return (
+        float("nan") if value is None or value is pd.NA else float(np.asarray(value, dtype=float))
+    )
+
+
+def upper_first(text: str) -> str:
+    """The text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]

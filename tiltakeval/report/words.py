@@ -1,0 +1,120 @@
+"""All words and numbers a report shows, in one language."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from tiltakeval.errors import unknown
+from tiltakeval.report.material import LANGUAGES, Texts
+
+MINUS = "\u2212"
+THIN = "\u202f"
+DECIMALS = {"share": 1, "percent": 1, "months": 1, "nok": 0, "usd": 0, "log": 3}
+SCALE = {"share": 100.0}
+
+
+@cache
+def _texts(language: str) -> Mapping[str, str]:
+    """The text file flattened to dotted keys."""
+    if language not in LANGUAGES:
+        raise unknown("language", language, LANGUAGES)
+    text = resources.files("tiltakeval.report").joinpath(f"text/{language}.toml").read_text("utf-8")
+    return dict(_flat(tomllib.loads(text), ""))
+
+
+def _flat(table: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    out: list[tuple[str, str]] = []
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        out += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, str(value))]
+    return out
+
+
+class Words:
+    """Texts and number formats of one language, with the labels a study brings.
+
+    ``words("summary.costs", programme=…)`` gives a text with its fields filled in (KeyError for an
+    unknown key); ``words.label("outcome", key)`` the name of a thing.
+    """
+
+    def __init__(self, language: str, *labels: Mapping[str, Texts]) -> None:
+        self.language = language
+        self._texts = _texts(language)
+        self._labels = {
+            key: texts[language]
+            for table in labels
+            for key, texts in table.items()
+            if texts.get(language)
+        }
+
+    def __call__(self, key: str, **fields: Any) -> str:
+        text = self._texts[key]
+        return text.format(**fields) if fields else text
+
+    def has(self, key: str) -> bool:
+        """Whether there is a text of that key."""
+        return key in self._texts
+
+    def label(self, kind: str, key: str) -> str:
+        """What ``key`` is called: the study's label, the built-in one, or the key made readable."""
+        key = str(key)
+        if key in self._labels:
+            return self._labels[key]
+        if self.has(f"label.{kind}.{key}"):
+            return self._texts[f"label.{kind}.{key}"]
+        if kind == "subgroup" and "=" in key:
+            name, level = key.split("=", 1)
+            return f"{self.label('grouping', name)}: {self.label('level', level)}"
+        for mark in ("/", "|", ":"):
+            if kind == "population" and mark in key:
+                parts = [self.label(kind, part.strip()) for part in key.split(mark)]
+                return f"{parts[0]} ({', '.join(parts[1:])})"
+        return key.replace("_", " ")
+
+    def number(self, value: float | int | None, decimals: int = 0, *, signed: bool = False) -> str:
+        """A number in the language's style; a missing one is a dash."""
+        if value is None or not np.isfinite(float(value)):
+            return "–"
+        text = f"{abs(float(value)):,.{decimals}f}"
+        negative = float(value) < 0 and any(c in "123456789" for c in text)
+        if self.language == "nb":
+            text = text.replace(",", THIN).replace(".", ",")
+        positive = "+" if signed and any(c in "123456789" for c in text) else ""
+        return (MINUS if negative else positive) + text
+
+    def amount(
+        self, value: float | None, unit: str, *, signed: bool = False, extra: int = 0
+    ) -> str:
+        """A number of the unit as shown (shares in per cent), without the unit's name."""
+        if value is None or not np.isfinite(float(value)):
+            return "–"
+        decimals = DECIMALS.get(unit, 2) + extra
+        return self.number(float(value) * SCALE.get(unit, 1.0), decimals, signed=signed)
+
+    def interval(self, low: float | None, high: float | None, unit: str, *, extra: int = 0) -> str:
+        """``[a; b]`` in bokmål, ``[a, b]`` in English; a missing end is left open."""
+        if low is None or high is None or (np.isnan(low) and np.isnan(high)):
+            return "–"
+        mark = "; " if self.language == "nb" else ", "
+        ends = [
+            self("number.open") if np.isnan(end) else self.amount(end, unit, extra=extra)
+            for end in (low, high)
+        ]
+        return f"[{mark.join(ends)}]"
+
+    def unit(self, unit: str, *, difference: bool = True) -> str:
+        """The unit's name: percentage points for a difference of shares."""
+        key = f"unit.{unit}.{'difference' if difference else 'level'}"
+        return self(key) if self.has(key) else unit
+
+    def listed(self, items: list[str]) -> str:
+        """``a, b and c``."""
+        if len(items) < 2:
+            return "".join(items)
+        return f"{', '.join(items[:-1])} {self('word.and')} {items[-1]}"
