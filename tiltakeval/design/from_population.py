@@ -15,7 +15,7 @@ from tiltakeval.design.arrays import Clock, outcome_array
 from tiltakeval.design.cross_section import CrossSection, Subgroup
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.check import Check
-from tiltakeval.population.censoring import CensoringModel, censoring_weights
+from tiltakeval.population.censoring import CensoringModel, at_risk_months, censoring_weights
 from tiltakeval.population.covariates import LOOKBACK, needed_months, places
 from tiltakeval.population.features import (
     Facts,
@@ -91,9 +91,18 @@ def design_from_population(
 
     units = _fetch(population)
     n = units.clock.n
-    first_month = spec.entry[0] - max(LOOKBACK, back)
+    options = censoring or CensoringModel()
+    at_risk = None
+    persons = population.units.select("person_id").distinct()
+    if goal in ("vs_no_programme", "vs_without_this_programme"):
+        at_risk = at_risk_months(population, goal, horizon=last, options=options)
+        persons = persons.union(at_risk.rows.select("person_id").distinct(), distinct=True)
     jobs, benefits = needed_months(
-        work, population.units, first_month, spec.entry[1] + last, factors=factors
+        work,
+        persons,
+        spec.entry[0] - max(LOOKBACK, back),
+        spec.entry[1] + last,
+        factors=factors,
     )
     sources = {"jobs": jobs, "benefits": benefits}
     facts = collect(
@@ -122,11 +131,10 @@ def design_from_population(
         )
     checks = [*population.checks, _dropped(population, names, dropped)]
     weights = None
-    if goal in ("vs_no_programme", "vs_without_this_programme"):
+    if at_risk is not None:
         weights, more = censoring_weights(
-            population, goal, horizon=last, factors=factors,
-            options=censoring or CensoringModel(),
-        )  # fmt: skip
+            population, at_risk, jobs, benefits, horizon=last, options=options
+        )
         checks += more
     checks.append(_support(population, y, wanted, units.arm))
     arms = population.arms

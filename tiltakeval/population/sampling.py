@@ -14,6 +14,7 @@ MASK = 0xFFFFFFFF
 _MULTIPLIER = 73244475
 _PERSON = 1640531527
 _MONTH = 668265263
+_PURPOSE = 374761393
 
 
 def _mix(x: IntegerValue) -> IntegerValue:
@@ -28,9 +29,11 @@ def person_mark(person: IntegerValue, seed: int) -> IntegerValue:
     return _mix(((person.cast("int64") * _PERSON) & MASK) ^ key)
 
 
-def month_draw(mark: IntegerValue, month: IntegerValue) -> IntegerValue:
-    """A number in 0 .. 2**32 - 1 for a marked person and month; keep it when below share * 2**32."""
-    return _mix(mark ^ ((month.cast("int64") * _MONTH) & MASK))
+def month_draw(mark: IntegerValue, month: IntegerValue, purpose: int = 0) -> IntegerValue:
+    """A number in 0 .. 2**32 - 1 for a marked person, a month (an int32 column, not a sum: engines
+    and Ibis disagree about the type of sums) and a purpose; keep it when below share * 2**32."""
+    key = month.cast("int64") * _MONTH + purpose * _PURPOSE
+    return _mix(mark ^ (key & MASK))
 
 
 def _mix_int(x: int) -> int:
@@ -39,7 +42,9 @@ def _mix_int(x: int) -> int:
     return x ^ (x >> 16)
 
 
-def draws(seed: int, person: NDArray[np.integer], month: NDArray[np.integer] | int) -> NDArray:
+def draws(
+    seed: int, person: NDArray[np.integer], month: NDArray[np.integer] | int, purpose: int = 0
+) -> NDArray:
     """The same draws in NumPy: int64 in 0 .. 2**32 - 1."""
 
     def mix(x: NDArray) -> NDArray:
@@ -49,10 +54,11 @@ def draws(seed: int, person: NDArray[np.integer], month: NDArray[np.integer] | i
 
     key = _mix_int(seed & MASK) ^ _mix_int((seed >> 32) & MASK ^ 0x5BD1E995)
     mark = mix(((person.astype(np.int64) * _PERSON) & MASK) ^ key)
-    return mix(mark ^ ((np.asarray(month, dtype=np.int64) * _MONTH) & MASK))
+    keyed = np.asarray(month, dtype=np.int64) * _MONTH + purpose * _PURPOSE
+    return mix(mark ^ (keyed & MASK))
 
 
 def folds(seed: int, person: NDArray[np.integer], count: int) -> NDArray[np.int64]:
     """A fold 0 .. count-1 per row; the same for all rows of a person."""
-    found: NDArray[np.int64] = draws(seed, person, 1) % count
+    found: NDArray[np.int64] = draws(seed, person, 1, 2) % count
     return found
