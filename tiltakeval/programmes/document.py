@@ -24,7 +24,8 @@ Written from `tiltakeval/programmes/catalogue/` by
 A programme is a TOML file; its name is the key studies use. To add one, add a file, here or in a folder
 given to `catalogue.load(extra=...)`; a file of the same name there replaces the shipped one. Every fact
 has a `source` or `assumed = true`; what the sources do not give says "not given", and nothing is filled
-in. A code stands for one programme at a date. Codes known to exist but claimed by no programme are in
+in. A code stands for one programme at a date; phased-out codes are mapped where a succession is stated
+or their label names the programme. Codes known to exist but claimed by no programme are in
 `unclaimed_codes.toml`.
 
 Each file has: `group`; `codes` (system, code, from, to, label, `trial`, `phase_out`, `misspelt`);

@@ -62,6 +62,27 @@ def column(raw: Value | None, spec: ColumnMap, column: Column, source: Source) -
     return Converted(value.cast(kind), failed, left_out)
 
 
+def readable(raw: Value, spec: ColumnMap, column: Column) -> bool:
+    """Whether values of the supplier's type can at all be read as the column's."""
+    kind = raw.type()
+    if kind.is_string() or kind.is_null():
+        return True
+    day = kind.is_date() or kind.is_timestamp()
+    if column.type == "date":
+        return day or (kind.is_integer() and spec.date_format is not None)
+    if column.unit == "month index":
+        return (
+            kind.is_numeric() and not kind.is_boolean()
+            if spec.month in ("index", "yyyymm")
+            else day
+        )
+    if column.type == "string":
+        return kind.is_primitive() or kind.is_decimal()
+    if column.type == "bool":
+        return kind.is_boolean() or kind.is_integer()
+    return kind.is_numeric() and not kind.is_boolean()
+
+
 def _same(raw: Value, kind: str, spec: ColumnMap) -> bool:
     return (
         str(raw.type().copy(nullable=True)) == kind
@@ -81,7 +102,7 @@ def _typed(given: Any, spec: ColumnMap, column: Column, source: Source) -> Any:
         return _month(given, spec)
     if spec.key == "text":
         # 63 bits of a portable hash: a clash would show up as a repeated key among the persons.
-        return (_md5(given.cast("string")).cast("decimal(38, 0)") % 2**63).cast("int64")
+        return (_md5(given.cast("string")) >> 1).cast("int64")
     if column.type == "int64" and column.sensitivity == "identifier":
         return _whole(given)
     number = given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from tiltakeval.engine import Engine
 from tiltakeval.errors import InputError, nearest
 from tiltakeval.registers.source import ColumnMap, Source
 
+_NAME = re.compile(r"^[^\W\d]")
 _LINE = re.compile(r"(?:on Line|Line|line)[: ]+(\d+)")
 
 
@@ -55,14 +57,17 @@ def open_table(engine: Engine, paths: Sequence[Path], source: Source, name: str)
     try:
         if kinds == {".parquet"}:
             return engine.backend.read_parquet([str(p) for p in paths], table_name=name)
-        if any(p.stat().st_size == 0 for p in paths):
-            raise InputError("is empty", where=where, remedy="It needs at least a header line.")
+        columns = _header(paths, source)
+        # Nothing is guessed: DuckDB would otherwise skip lines, or take a line of data as names.
         view = engine.backend.read_csv(
             [str(p) for p in paths],
             table_name=f"{name}_text",
-            all_varchar=True,
+            auto_detect=False,
             header=True,
+            columns=dict.fromkeys(columns, "VARCHAR"),
             delim=source.delimiter,
+            quote='"',
+            escape='"',
             encoding=source.encoding,
         )
         return engine.materialise(view, name)
@@ -76,6 +81,33 @@ def open_table(engine: Engine, paths: Sequence[Path], source: Source, name: str)
             where=where,
             remedy=f"Expected {'parquet' if kinds == {'.parquet'} else _text(source)}.",
         ) from None
+
+
+def _header(paths: Sequence[Path], source: Source) -> list[str]:
+    """Column names of the text files. Raises InputError if a first line is no header, without
+    showing the line: it may be a person's."""
+    found: list[str] | None = None
+    for path in paths:
+        with path.open(
+            encoding=source.encoding.replace("utf-8", "utf-8-sig"), newline=""
+        ) as stream:
+            names = next(csv.reader(stream, delimiter=source.delimiter), [])
+        if not any(names):
+            raise InputError("is empty", where=path.name, remedy="It needs a header line.")
+        if not all(_NAME.match(n) for n in names) or len({n.lower() for n in names}) < len(names):
+            raise InputError(
+                "the first line is no header: a name is empty, repeated, or begins with a digit",
+                where=path.name,
+                remedy=f"Expected {_text(source)}.",
+            )
+        if found is not None and names != found:
+            raise InputError(
+                f"has other columns than {paths[0].name}",
+                where=path.name,
+                remedy="Files of one table need the same columns in the same order.",
+            )
+        found = names
+    return found or []
 
 
 def _text(source: Source) -> str:

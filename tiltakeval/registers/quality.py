@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiltakeval.engine import Engine
-from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.errors import InputError, InputErrors, unknown
 from tiltakeval.estimates.check import Check
 from tiltakeval.registers import quality_time, quality_values
 from tiltakeval.registers import schema as register_schema
@@ -55,8 +55,10 @@ __all__ = [
 ]
 
 
-def check_registers(registers: Registers) -> list[Check]:
+def check_registers(registers: Registers, rules: Iterable[str] | None = None) -> list[Check]:
     """Every rule's findings, errors first; a rule that finds nothing gives one passed check.
+
+    ``rules`` limits it to some of ``RULES``. Raises InputError for a rule there isn't.
 
     A finding's ``message`` has severity ("error", "warning", "info"), what, remedy, and, where they
     apply, rows (as text, "<5" for small counts) and example; ``scope`` has table and column.
@@ -64,7 +66,13 @@ def check_registers(registers: Registers) -> list[Check]:
     schema = register_schema.load()
     checks: list[Check] = []
     broken = False
+    wanted = list(RULES if rules is None else rules)
+    for key in wanted:
+        if key not in RULES:
+            raise unknown("quality rule", key, RULES)
     for key, rule in RULES.items():
+        if key not in wanted:
+            continue
         if broken:
             checks.append(Check(key=key, status="not_evaluated"))
             continue
@@ -83,6 +91,7 @@ def check_extract(
     source: str | Path | Source = "canonical",
     started_rule: str | StartedRule | None = None,
     as_of: dt.date | None = None,
+    rules: Iterable[str] | None = None,
 ) -> list[Check]:
     """Read the extract as far as it can be read and check it: missing files and columns become
     findings beside the others. Raises InputError only when there is nothing to read."""
@@ -93,7 +102,7 @@ def check_extract(
         )  # fmt: skip
     except InputErrors as error:
         return [quality_values.fault_finding(fault) for fault in error.errors]
-    return check_registers(registers)
+    return check_registers(registers, rules)
 
 
 def errors(checks: Iterable[Check]) -> list[Check]:

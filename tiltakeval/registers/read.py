@@ -21,7 +21,7 @@ from tiltakeval.registers import schema as register_schema
 from tiltakeval.registers import source as register_source
 from tiltakeval.registers.coverage import last_observed
 from tiltakeval.registers.schema import Schema
-from tiltakeval.registers.source import ColumnMap, Source, StartedRule, TableMap
+from tiltakeval.registers.source import Source, StartedRule, TableMap
 
 if TYPE_CHECKING:
     from tiltakeval.programmes.catalogue import Catalogue
@@ -195,18 +195,17 @@ def _table(
         ):
             continue
         given = None if supplied is None else raw[supplied]
-        try:
-            result = convert.column(given, spec, column, layout)
-        except Exception:
-            kind = "?" if given is None else str(given.type())
+        if given is not None and not convert.readable(given, spec, column):
             faults.append(
                 InputError(
-                    f"column {spec.describe()} has type {kind}, '{column.name}' needs {column.type}",
+                    f"column {supplied} has type {given.type()}, "
+                    f"'{column.name}' needs {column.unit or column.type}",
                     where=where,
                     remedy="Convert it in the file, or name another column in the source.",
                 )
             )
-            result = convert.column(None, ColumnMap(optional=True), column, layout)
+            given = None
+        result = convert.column(given, spec, column, layout)
         values[column.name] = result.value
         if result.failed is not None:
             failed[column.name] = result.failed
