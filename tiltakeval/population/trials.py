@@ -190,11 +190,11 @@ def _units(work: Working, kept: Table, spec: PopulationSpec, shares: Mapping[int
     if shares:
         months = sorted(shares)
         limits = [int(np.floor(shares[k] * 2**32)) for k in months]
-        lookup = work.small({"at": [np.int32(k) for k in months], "limit": limits}, "shares")
+        lookup = work.small({"at": [np.int32(k) for k in months], "cut": limits}, "shares")
         kept = kept.left_join(lookup, kept.k == lookup["at"])
-        limit = ibis.coalesce(kept.limit, 2**32)
+        limit = ibis.coalesce(kept.cut, 2**32)
         kept = kept.filter((kept.arm > 0) | (month_draw(kept.mark, kept.k) < limit))
-        limit = ibis.coalesce(kept.limit, 2**32)
+        limit = ibis.coalesce(kept.cut, 2**32)
         weight = (kept.arm > 0).ifelse(1.0, 2.0**32 / limit.cast("float64"))
     number = ibis.row_number().over(ibis.window(order_by=[kept.person, kept.k]))
     return kept.select(
