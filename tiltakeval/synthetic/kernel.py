@@ -404,10 +404,10 @@ def step(s, t, key, ai, af, w, io, ev):  # type: ignore[no-untyped-def]
                     io[RANDOMISED] = arm
                     if len(ev) > 1:
                         row = new_row(ev, EV_RAND)
-                        ev[row, 1 + 1] = day_of(w, t) + int(
+                        ev[row, 2] = day_of(w, t) + int(
                             days * uniform(key, t + 2, U_DAY)
                         )
-                        ev[row, 1 + 2] = arm
+                        ev[row, 3] = arm
                     if arm == 0:
                         s[BARRED_UNTIL] = t + int(w[K_TRIAL_BAR])
                         p = -1
@@ -435,13 +435,11 @@ def step(s, t, key, ai, af, w, io, ev):  # type: ignore[no-untyped-def]
                             s[EDUL] = level
                             if len(ev) > 1:
                                 row = new_row(ev, EV_EDU)
-                                ev[row, 1 + 1] = day_of(w, t + 1)
-                                ev[row, 1 + 2] = level
+                                ev[row, 2] = day_of(w, t + 1) - 1
+                                ev[row, 3] = level
                     if subsidised and prog(w, p, Q_CONVERT_0 + g) > 0.0 and not converted:
                         c = prog(w, p, Q_CONVERT_0 + g)
-                        if s[P_DONE + ARB] == 1 or s[P_DONE + AMO] == 1 or s[P_DONE + FAG] == 1:
-                            c *= 1.25
-                        elif s[P_DONE + HU] == 1:
+                        if s[P_DONE + ARB] == 1 or s[P_DONE + AMO] == 1 or s[P_DONE + FAG] == 1 or s[P_DONE + HU] == 1:
                             c *= 1.25
                         x = person_f(s, age, ai, af, w) + cond(w, ai[OFFICE], t)
                         if uniform(key, t + 2, U_CONVERT) < 1.0 - math.exp(

@@ -32,6 +32,7 @@ COUNTRIES = (
     "NOR", "SWE", "DEU", "GBR", "POL", "LTU", "ROU",
     "SOM", "SYR", "ERI", "IRQ", "AFG", "PAK", "THA", "PHL",
 )  # fmt: skip
+LANDGRUPPE2_FROM = 4
 LANDGRUPPE3_FROM = 7  # COUNTRIES from here on are landgruppe 3 by either wording of the source
 
 # Integer attributes of a person.

@@ -116,7 +116,7 @@ class Decisions:
     no_show: float
     combination: float
     combination_shares: Numbers
-    duration_until: Numbers
+    duration_from: Numbers
     duration_factor: Numbers
     chain_months: int
     chain_usual: float

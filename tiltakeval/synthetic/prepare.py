@@ -81,9 +81,9 @@ def prepare(world: World, months: int) -> Arrays:
         combo = np.log(np.asarray(dec.combination_shares) / sum(dec.combination_shares))
     ages = np.arange(110)
     slot = np.clip(np.searchsorted(hz.job_age_from, ages, side="right") - 1, 0, None)
-    until = np.asarray(dec.duration_until)
+    begin = np.asarray(dec.duration_from)
     duration = np.log(np.asarray(dec.duration_factor))[
-        np.searchsorted(until, np.arange(1, 401), side="left")
+        np.searchsorted(begin, np.arange(1, 401), side="right")
     ]
     table = np.array([[_cell(n, k, a) for k in PROG] for a, n in enumerate(numbers)])
     table[:, [PROG.index("base_0"), PROG.index("base_1")]] = base

@@ -1,0 +1,308 @@
+"""True effects in a synthetic world, by intervening: the same persons, the other decision.
+
+A truth row is a mean over the study's own units (person x decision month); its ``std_error`` is the
+Monte Carlo error of that many units. Definitions of outcomes are those of the written register:
+month k + h is horizon h, work is a job row with pay in the month, amounts in kroner of the price
+year. Death and emigration leave zeros.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.months import parse_month
+from tiltakeval.spells.outcomes import OUTCOMES as DECLARED
+from tiltakeval.synthetic import truth_kernel as kernel
+from tiltakeval.synthetic.layout import BASE_STATES, EDUCATION, IPS, PROGRAMMES
+from tiltakeval.synthetic.prepare import prepare, start_month
+from tiltakeval.synthetic.world import World
+
+BLOCK = 2000
+ESTIMANDS = ("now_vs_wait", "vs_no_programme", "vs_without_this_programme")
+TARGETS = ("att", "ate", "itt_offer")
+SUBGROUPS = ("sex", "age_band", "landgruppe", "education")
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthSpec:
+    """Which truths: arms, base states, entry window, horizon, outcomes, estimands, targets.
+
+    ``entry`` are the first and last decision month. ``targets``: "att" (units deciding the
+    programme), "ate" (``ate_share`` of the at-risk months of those who may enter it, its decision
+    forced), "itt_offer" (units of the randomised trial, arm flipped). Each set in ``sets`` gives
+    vs_programme_b on its common population: units deciding any of the set (att) or at risk (ate),
+    open to all of it. ``age_from`` are the lower bounds of the second and third age band.
+    """
+
+    arms: tuple[str, ...] = PROGRAMMES
+    base_states: tuple[str, ...] = BASE_STATES
+    entry: tuple[str, str] = ("2016-01", "2020-12")
+    horizon: int = 60
+    outcomes: tuple[str, ...] = (
+        "work_unsubsidised", "work_any", "full_time", "earnings_nok", "earnings_unsubsidised_nok",
+        "benefits_total_nok", "benefit_aap_nok", "benefit_uforetrygd_nok", "uforetrygd_grade",
+        "education_entry", "registered",
+    )  # fmt: skip
+    estimands: tuple[str, ...] = ESTIMANDS
+    targets: tuple[str, ...] = ("att",)
+    sets: tuple[tuple[str, ...], ...] = ()
+    ate_share: float = 0.02
+    subgroups: bool = True
+    age_from: tuple[int, int] = (30, 60)
+
+    def __post_init__(self) -> None:
+        for kind, given, known in (
+            ("programme", (*self.arms, *(p for s in self.sets for p in s)), PROGRAMMES),
+            ("base state", self.base_states, BASE_STATES),
+            ("outcome", self.outcomes, kernel.OUTCOMES),
+            ("estimand", self.estimands, ESTIMANDS),
+            ("target", self.targets, TARGETS),
+        ):
+            for name in given:
+                if name not in known:
+                    raise unknown(kind, name, known, where="truth")
+        if self.horizon < 0 or parse_month(self.entry[1]) < parse_month(self.entry[0]):
+            raise InputError("empty entry window or negative horizon", where="truth")
+        if not 0.0 < self.ate_share <= 1.0:
+            raise InputError("ate_share must lie in (0, 1]", where="truth")
+
+
+@dataclass
+class Sums:
+    """Integer sums over units; shapes in `truth_kernel.truth_block`."""
+
+    count: Ints
+    mean: Ints
+    square: Ints
+    gap: Ints
+    set_count: Ints
+    set_mean: Ints
+    set_square: Ints
+    set_gap: Ints
+
+    def __iadd__(self, other: Sums) -> Sums:
+        for name in self.__dataclass_fields__:
+            mine = getattr(self, name)
+            mine += getattr(other, name)
+        return self
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the compiled kernel needs besides sums."""
+
+    k0: int
+    k1: int
+    horizon: int
+    flat: NDArray[np.float64]
+    chosen: Ints
+    arms: Ints
+    bases: Ints
+    futures: Ints
+    targets: Ints
+    rate: float
+    edges: Ints
+    by_cell: bool
+    sets: Ints = field(default_factory=lambda: np.zeros((0, len(PROGRAMMES)), np.int64))
+
+
+def truth(
+    world: World, persons: int, seed: int, spec: TruthSpec | None = None, *, threads: int = 1,
+    first: int = 0,
+) -> Estimates:  # fmt: skip
+    """True effects among ``persons`` persons (numbers ``first`` and on) as `Estimates`.
+
+    Terms: effect, mean_treated, mean_comparison. Memory does not grow with ``persons``. Raises
+    InputError when the entry window begins before the simulation.
+    """
+    spec = spec or TruthSpec()
+    plan = _plan(world, spec)
+    blocks = [(start, min(BLOCK, first + persons - start))
+              for start in range(first, first + persons, BLOCK)]  # fmt: skip
+    waiting = iter(blocks)
+    parts = range(max(1, threads))
+
+    def work(_: int) -> Sums:
+        sums = _zeros(plan)
+        for start, n in _shared(waiting):
+            kernel.truth_block(
+                seed, start, n, plan.k0, plan.k1, plan.horizon, plan.flat, plan.chosen, plan.arms,
+                plan.bases, plan.futures, plan.targets, plan.rate, plan.edges, plan.by_cell,
+                plan.sets, sums.count, sums.mean, sums.square, sums.gap, sums.set_count,
+                sums.set_mean, sums.set_square, sums.set_gap,
+            )  # fmt: skip
+        return sums
+
+    if threads <= 1:
+        total = work(0)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(work, parts))
+        total = found[0]
+        for other in found[1:]:
+            total += other
+    table = pd.concat([*_single_rows(total, spec), *_set_rows(total, spec)], ignore_index=True)
+    table["time_origin"] = "vedtak"
+    table["source"] = "truth"
+    run: dict[str, Any] = {
+        "estimator": "truth",
+        "world": world.name,
+        "world_seed": world.seed,
+        "world_fingerprint": hashlib.sha256(world.to_toml().encode()).hexdigest()[:16],
+        "persons": persons,
+        "first_person": first,
+        "seed": seed,
+        "spec": asdict(spec),
+    }
+    return Estimates(tidy(table), run=run)
+
+
+def _shared(waiting: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Blocks from an iterator several threads draw from (list iterators are safe to share)."""
+    yield from iter(lambda: next(waiting, None), None)  # type: ignore[arg-type]
+
+
+def _plan(world: World, spec: TruthSpec) -> _Plan:
+    t0 = start_month(world)
+    k0, k1 = parse_month(spec.entry[0]) - t0, parse_month(spec.entry[1]) - t0
+    if k0 < 0:
+        raise InputError("the entry window begins before the simulation", where="truth: entry")
+    flags = lambda names, known: np.array([int(n in names) for n in known], np.int64)  # noqa: E731
+    sets = np.array(
+        [[int(p in chosen) for p in PROGRAMMES] for chosen in spec.sets], np.int64
+    ).reshape(len(spec.sets), len(PROGRAMMES))
+    return _Plan(
+        k0=k0,
+        k1=k1,
+        horizon=spec.horizon,
+        flat=prepare(world, k1 + spec.horizon + 2).flat,
+        chosen=np.array([kernel.OUTCOMES.index(n) for n in spec.outcomes], np.int64),
+        arms=flags(spec.arms, PROGRAMMES),
+        bases=flags(spec.base_states, BASE_STATES),
+        futures=flags(spec.estimands, ESTIMANDS),
+        targets=flags(spec.targets, TARGETS),
+        rate=spec.ate_share if "ate" in spec.targets else 0.0,
+        edges=np.array(spec.age_from, np.int64),
+        by_cell=spec.subgroups,
+        sets=sets,
+    )
+
+
+def _zeros(plan: _Plan) -> Sums:
+    cells = 72 if plan.by_cell else 1
+    a, shape = len(PROGRAMMES), (plan.horizon + 1, len(plan.chosen))
+    m = len(plan.sets)
+    p = 1 + int(plan.sets.sum(axis=1).max(initial=0))
+    single, joint = (3, a, 2, cells), (2, m, 2, cells)
+    make = lambda *dims: np.zeros(dims, np.int64)  # noqa: E731
+    return Sums(
+        make(*single), make(*single, 4, *shape), make(*single, 4, *shape), make(*single, 3, *shape),
+        make(*joint), make(*joint, p, *shape), make(*joint, p, *shape),
+        make(*joint, p * (p - 1) // 2, *shape),
+    )  # fmt: skip
+
+
+def _cells(spec: TruthSpec) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Subgroup labels and the cells they cover."""
+    if not spec.subgroups:
+        return [("all", np.ones(1, bool))]
+    sex, band, group, level = (
+        x.ravel() for x in np.meshgrid(*map(np.arange, (2, 3, 4, 3)), indexing="ij")
+    )
+    a, b = spec.age_from
+    found = [("all", np.ones(72, bool))]
+    found += [(f"sex={name}", sex == i) for i, name in enumerate(("female", "male"))]
+    bands = (f"18-{a - 1}", f"{a}-{b - 1}", f"{b}-66")
+    found += [(f"age_band={name}", band == i) for i, name in enumerate(bands)]
+    found += [(f"landgruppe={i}", group == i) for i in range(4)]
+    found += [(f"education={name}", level == i) for i, name in enumerate(EDUCATION)]
+    return found
+
+
+def _single_rows(sums: Sums, spec: TruthSpec) -> Iterator[pd.DataFrame]:
+    for target, name in enumerate(TARGETS):
+        if name not in spec.targets:
+            continue
+        for key in spec.arms if name != "itt_offer" else (PROGRAMMES[IPS],):
+            p = PROGRAMMES.index(key)
+            for g, base in enumerate(BASE_STATES):
+                for label, inside in _cells(spec):
+                    n = int(sums.count[target, p, g][inside].sum())
+                    if n == 0:
+                        continue
+                    total = [x[target, p, g][inside].sum(axis=0)
+                             for x in (sums.mean, sums.square, sums.gap)]  # fmt: skip
+                    asked = [e for e in ESTIMANDS if e in spec.estimands]
+                    if name == "itt_offer":
+                        asked = ["itt_offer"]
+                    for estimand in asked:
+                        j = 1 if name == "itt_offer" else 1 + ESTIMANDS.index(estimand)
+                        yield _rows(
+                            spec, n, total[0][[0, j]], total[1][[0, j]], total[2][j - 1],
+                            population=f"{base}:{'att' if name == 'itt_offer' else name}",
+                            estimand=estimand, programme=key, comparator="none", subgroup=label,
+                        )  # fmt: skip
+
+
+def _set_rows(sums: Sums, spec: TruthSpec) -> Iterator[pd.DataFrame]:
+    for m, members in enumerate(spec.sets):
+        paths = ["none", *(p for p in PROGRAMMES if p in members)]
+        pairs = [(a, b) for a in range(len(paths)) for b in range(a + 1, len(paths))]
+        for target, name in ((0, "att"), (1, "ate")):
+            if name not in spec.targets:
+                continue
+            common = "ate" if name == "ate" else "either" if len(members) == 2 else "programmes"
+            for g, base in enumerate(BASE_STATES):
+                for label, inside in _cells(spec):
+                    n = int(sums.set_count[target, m, g][inside].sum())
+                    if n == 0:
+                        continue
+                    mean, square, gap = (
+                        x[target, m, g][inside].sum(axis=0)
+                        for x in (sums.set_mean, sums.set_square, sums.set_gap)
+                    )
+                    for i, (a, b) in enumerate(pairs):
+                        # the later path is the treated one against none, else the first named
+                        one, other = (b, a) if a == 0 else (a, b)
+                        width = len(paths) * (len(paths) - 1) // 2
+                        assert len(pairs) == width
+                        yield _rows(
+                            spec, n, mean[[one, other]], square[[one, other]], gap[i],
+                            population=f"{base}:{common}", estimand="vs_programme_b",
+                            programme=paths[one], comparator=paths[other], subgroup=label,
+                        )  # fmt: skip
+
+
+def _rows(
+    spec: TruthSpec, n: int, mean: Ints, square: Ints, gap: Ints, **keys: str
+) -> pd.DataFrame:
+    """Rows effect, mean_treated, mean_comparison by horizon and outcome. mean [2,H,K], gap [H,K]."""
+    average = mean / n
+    effect = average[0] - average[1]
+    spread = np.maximum(np.stack([gap / n - effect**2, *(square / n - average**2)]), 0.0)
+    error = np.sqrt(spread / max(n - 1, 1)) if n > 1 else np.full_like(spread, np.nan)
+    values = np.stack([effect, average[0], average[1]])
+    terms, months, outcomes = values.shape
+    frame: dict[str, Sequence[Any] | NDArray[Any] | str | int] = {
+        **keys,
+        "term": np.repeat(["effect", "mean_treated", "mean_comparison"], months * outcomes),
+        "horizon": np.tile(np.repeat(np.arange(months), outcomes), terms),
+        "outcome": np.tile(np.array(spec.outcomes), terms * months),
+        "unit": np.tile(np.array([DECLARED[o].unit for o in spec.outcomes]), terms * months),
+        "estimate": values.ravel(),
+        "std_error": error.ravel(),
+        "n_treated": n,
+        "n_comparison": n,
+    }
+    return pd.DataFrame(frame)
