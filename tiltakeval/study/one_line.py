@@ -19,13 +19,15 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import ESTIMATORS, build
+from tiltakeval.study.estimator import estimate_and_check
 from tiltakeval.study.manifest import file_fingerprint, versions
 from tiltakeval.study.sources import read_frame
+from tiltakeval.study.spec_parts import Thresholds
 
 DESIGNS = {"cross_section": cross_section_from_frame, "durations": durations_from_frame}
 #: Arguments of a design that the command line doesn't set by name=value.
 _INTERNAL = ("df", "where", "units", "arms")
-#: What a design must be told.
+_PLAIN = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list: a,b"}
 NOTICE = (
     "Working output, not released: counts are exact. It must not leave the secure zone as it is."
 )
@@ -119,7 +121,8 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
     estimator = build(key, **set_options)
     frame = read_frame(path)
     design = make(frame, where=path.name, **chosen)  # type: ignore[operator]
-    estimates = estimator.estimate(design).assign(analysis=key)
+    estimates, checks = estimate_and_check(estimator, design, Thresholds())
+    estimates = estimates.assign(analysis=key)
     run = {
         **estimates.run,
         "key": key,
@@ -128,12 +131,7 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
         "settings": dict(given),
         "versions": versions(),
     }
-    return Estimation(estimates, tuple(checks_of(estimator, design, estimates)), run)
-
-
-def checks_of(estimator: Any, design: Any, estimates: Estimates) -> list[Check]:
-    """The diagnostics that apply to the design."""
-    return []
+    return Estimation(estimates, tuple(checks), run)
 
 
 def option_value(text: str, hint: Any, *, where: str) -> Any:
@@ -154,8 +152,8 @@ def option_value(text: str, hint: Any, *, where: str) -> Any:
                 continue
     if str in kinds or not kinds:
         return text
-    names = " or ".join(sorted(kind.__name__ for kind in kinds if kind is not type(None)))
-    raise InputError(f"'{text}' isn't a value it can take ({names})", where=where)
+    names = " or ".join(_PLAIN.get(kind, kind.__name__) for kind in kinds if kind in _PLAIN)
+    raise InputError(f"'{text}' must be {names}", where=where)
 
 
 def _kinds(hint: Any) -> set[type]:

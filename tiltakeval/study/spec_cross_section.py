@@ -98,6 +98,10 @@ class CrossSectionStudy(Table):
     published: tuple[Published, ...] = Field((), description="published figures to agree with")
     inference: Inference = Field(Inference(), description="errors, intervals and bands")
     checks: Thresholds = Field(Thresholds(), description="limits of the checks")
+    notes: Text | None = Field(None, description="what a reader must know about this study")
+    labels: dict[str, Text] = Field(
+        default_factory=dict, description="names of what the report has no built-in name for"
+    )
     rules: RuleSet = Field("nav", description="disclosure rule set")
 
     @model_validator(mode="after")

@@ -53,6 +53,7 @@ State = Annotated[str, _one_of("base state", tuple(vocabulary.STATES))]
 Estimand = Annotated[str, _one_of("estimand", tuple(vocabulary.ESTIMANDS))]
 Outcome = Annotated[str, _one_of("outcome", tuple(vocabulary.OUTCOMES))]
 SubgroupName = Annotated[str, _one_of("subgroup", tuple(vocabulary.SUBGROUPS))]
+Covariate = Annotated[str, _one_of("covariate", tuple(vocabulary.COVARIATES))]
 Programme = Annotated[str, AfterValidator(_programme)]
 Estimator = Annotated[str, AfterValidator(_estimator)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -91,6 +92,7 @@ class Thresholds(Table):
     effective_units: float = Field(
         200, gt=0, description="smallest effective number of comparison units"
     )
+    support_units: int = Field(50, ge=1, description="fewest units on either side of an effect")
     placebo_level: Share = Field(0.05, description="level of the joint test of placebo outcomes")
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tiltakeval.errors import InputError
 from tiltakeval.study.spec_parts import (
+    Covariate,
     Estimand,
     Estimator,
     Inference,
@@ -37,8 +38,12 @@ class Entry(Table):
         12, ge=0, le=36, description="months before month 0 that are checked"
     )
     ages: tuple[int, int] = Field((18, 66), description="youngest and oldest age at month 0")
-    months_registered: tuple[int, int] | None = Field(
-        None, description="shortest and longest registration at month 0; left out: no limit"
+    min_months_registered: int = Field(1, ge=0, description="shortest registration at month 0")
+    max_months_registered: int | None = Field(
+        None, ge=0, description="longest registration at month 0; left out: no limit"
+    )
+    innsatsgruppe_rules: bool = Field(
+        False, description="hold persons to the catalogue's rules on innsatsgruppe too"
     )
     innsatsgrupper: tuple[str, ...] = Field((), description="only these; left out: all")
     death: Literal["zero", "censor"] = Field(
@@ -143,6 +148,9 @@ class RegisterStudy(Table):
     price_year: int = Field(2023, ge=2000, le=2100, description="year whose kroner amounts are in")
     population: Entry = Field(description="who enters when, and how long they are followed")
     base: tuple[Base, ...] = Field(min_length=1, description="base populations with their arms")
+    covariates: tuple[Covariate, ...] = Field(
+        ("standard",), min_length=1, description="sets and blocks of covariates, all before month 0"
+    )
     primary: Estimand = Field(description="the estimand the report leads with")
     analysis: tuple[Analysis, ...] = Field(min_length=1, description="analyses")
     contrast: tuple[Contrast, ...] = Field((), description="programmes against one another")
@@ -151,6 +159,11 @@ class RegisterStudy(Table):
     checks: Thresholds = Field(Thresholds(), description="limits of the checks")
     lock_in: LockIn = Field(LockIn(), description="summaries of the lock-in")
     rules: RuleSet = Field("nav", description="disclosure rule set")
+    summary_month: int = Field(24, ge=0, description="month the short answers are given for")
+    notes: Text | None = Field(None, description="what a reader must know about this study")
+    labels: dict[str, Text] = Field(
+        default_factory=dict, description="names of what the report has no built-in name for"
+    )
     truth: bool = Field(True, description="show the known effects beside, on invented data")
 
     @model_validator(mode="after")

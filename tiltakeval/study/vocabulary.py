@@ -43,11 +43,49 @@ OUTCOMES: Mapping[str, str] = {
 }
 
 SUBGROUPS: Mapping[str, str] = {
+    "age_band": "18-29, 30-59, 60-66 at month 0",
     "sex": "women, men",
-    "age_band": "under 30, 30-49, 50 and over",
+    "landgruppe": "country group of birth: 0 Norway, 1, 2, 3",
+    "education": "highest completed education",
+    "diagnosis": "main diagnosis group, where the extract has one",
+    "innsatsgruppe": "outcome of the § 14 a assessment in force",
+    "registered_band": "months registered: 0-5, 6-11, 12 and more",
+    "work_history": "months with work in the 24 before: 0, 1-12, 13-24",
+    "entry_year": "calendar year of month 0",
+}
+
+COVARIATES: Mapping[str, str] = {
+    "demographic": "set: age, sex, landgruppe, education",
+    "standard": "set: all but calendar-year dummies, office and municipality",
+    "lean": "set: a short list for small registers",
+    "extended": "set: standard with calendar-year and office dummies",
+    "age": "age with bends",
+    "sex": "sex",
     "landgruppe": "country group of birth",
     "education": "highest completed education",
-    "diagnosis_group": "main diagnosis group, where the extract has one",
+    "diagnosis": "main diagnosis group",
+    "innsatsgruppe": "outcome of the § 14 a assessment",
+    "registered": "months registered",
+    "earlier_registration": "registered before, in this or the other base state",
+    "work_3": "months with work in the 3 before",
+    "work_6": "months with work in the 6 before",
+    "work_12": "months with work in the 12 before",
+    "work_24": "months with work in the 24 before",
+    "subsidised_work": "months with subsidised work in the 24 before",
+    "earnings_12": "earnings in the 12 months before",
+    "earnings_24": "earnings in the 24 months before",
+    "benefits_3": "months with each benefit in the 3 before",
+    "benefits_12": "months with each benefit in the 12 before",
+    "programmes": "programmes in the 24 months before",
+    "last_programme": "the programme ended last",
+    "season": "calendar month",
+    "trend": "trend in calendar time",
+    "year": "calendar year",
+    "labour_market": "unemployment and vacancies at the office",
+    "state": "base state",
+    "in_programme": "in a programme, or waiting for one",
+    "office": "NAV office",
+    "municipality": "municipality",
 }
 
 RULE_SETS = ("nav", "ssb", "strict10")

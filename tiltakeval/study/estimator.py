@@ -1,0 +1,73 @@
+"""The estimator of an analysis with the study's defaults, and the checks that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tiltakeval.design.cross_section import CrossSection
+from tiltakeval.diagnostics.balance import balance
+from tiltakeval.diagnostics.overlap import overlap
+from tiltakeval.diagnostics.placebo import placebo_outcomes
+from tiltakeval.diagnostics.sensitivity import sensitivity
+from tiltakeval.diagnostics.support import support
+from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators import ESTIMATORS, build
+from tiltakeval.study.spec_parts import Inference, Thresholds
+
+
+def defaults(inference: Inference, seed: int) -> dict[str, Any]:
+    """Options every analysis of a study starts from."""
+    return {
+        "seed": seed,
+        "level": inference.level,
+        "cluster": inference.cluster,
+        "draws": inference.draws,
+    }
+
+
+def estimator_of(key: str, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """The estimator with ``given`` where it has such options, then ``options``. Raises InputError."""
+    known = ESTIMATORS[key].options()
+    base = {name: value for name, value in given.items() if name in known}
+    return build(key, **{**base, **options})
+
+
+def estimate_and_check(
+    estimator: Any, design: Any, limits: Thresholds
+) -> tuple[Estimates, list[Check]]:
+    """The estimates, and every diagnostic that applies, held to the study's limits."""
+    if not hasattr(estimator, "nuisance") or not isinstance(design, CrossSection):
+        estimates = estimator.estimate(design)
+        return estimates, _counts(estimates, limits)
+    nuisance = estimator.nuisance(design)
+    estimates = estimator.estimate(design, nuisance)
+    target = estimator.target
+    checks = [
+        *balance(design=design, nuisance=nuisance, balance_smd=limits.balance_smd, target=target),
+        *overlap(
+            design=design,
+            nuisance=nuisance,
+            overlap_share=limits.overlap_share,
+            effective_units=limits.effective_units,
+            target=target,
+        ),
+        *_counts(estimates, limits),
+        *placebo_outcomes(estimates=estimates, placebo_level=limits.placebo_level),
+    ]
+    if target == "att":
+        checks += sensitivity(design=design, nuisance=nuisance, estimates=estimates)
+    return estimates, checks
+
+
+def scoped(check: Check, **where: str) -> Check:
+    """The check with more said about what it is of."""
+    return replace(check, scope={**where, **check.scope})
+
+
+def _counts(estimates: Estimates, limits: Thresholds) -> list[Check]:
+    if not estimates.table["term"].eq("effect").any():
+        return []
+    return list(support(estimates=estimates, support_units=limits.support_units))

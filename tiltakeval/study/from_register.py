@@ -1,0 +1,203 @@
+"""A study on a register: extract → population → design → estimates, with checks and known truth."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tiltakeval.design.cross_section import CrossSection
+from tiltakeval.design.from_population import design_from_population
+from tiltakeval.engine import Engine, connect
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.attrition import Attrition
+from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.lockin import lock_in
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.months import parse_month
+from tiltakeval.population.spec import PopulationSpec
+from tiltakeval.population.trials import Population, build_population
+from tiltakeval.programmes import catalogue
+from tiltakeval.registers import quality
+from tiltakeval.registers.read import Registers, read_registers
+from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
+from tiltakeval.study.found import Found
+from tiltakeval.study.spec_register import Analysis, Base, RegisterStudy
+from tiltakeval.study.stages import Stages
+from tiltakeval.study.synthesize import default_register
+
+MEMORY_LIMIT = "2GB"
+
+
+@dataclass
+class _Gathered:
+    """What the analyses leave, base population by base population."""
+
+    estimates: list[Estimates] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    attrition: list[Attrition] = field(default_factory=list)
+    runs: dict[str, Any] = field(default_factory=dict)
+
+
+def run(
+    spec: RegisterStudy,
+    data: Path | None,
+    source: str,
+    work: Path,
+    persons: int | None,
+    stages: Stages,
+) -> Found:
+    """Every analysis on every base population, checks first. Raises InputError."""
+    if data is not None and persons is not None:
+        raise InputError(
+            "--persons is the size of an invented register, and an extract is given",
+            remedy="Leave out --persons or --data.",
+        )
+    estimators = {
+        a.key: estimator_of(a.estimator, defaults(spec.inference, spec.seed), a.options)
+        for a in spec.analysis
+    }
+    world = spec.register_.split(":")[1]
+    size = spec.persons if persons is None else persons
+    folder = data or default_register(work, world, size, stages=stages)
+    gathered = _Gathered()
+    with connect(memory_limit=MEMORY_LIMIT) as engine:
+        registers = read_checked(folder, source, engine, gathered, stages)
+        for base in spec.base:
+            analyse_base(spec, base, registers, estimators, gathered, stages)
+        fingerprint = registers.fingerprint
+    truth = None
+    return Found(
+        estimates=Estimates.concat(gathered.estimates),
+        checks=tuple(gathered.checks),
+        attrition=Attrition.concat(gathered.attrition),
+        data={"source": source, "fingerprint": fingerprint, "invented": data is None},
+        runs=gathered.runs,
+        truth=truth,
+        synthetic=is_synthetic(folder),
+        facts={"register": spec.register_ if data is None else source},
+    )
+
+
+def is_synthetic(folder: Path) -> bool:
+    """Whether the extract is an invented register: its world lies beside the tables."""
+    return (folder / "world.toml").is_file()
+
+
+def read_checked(
+    folder: Path, source: str, engine: Engine, gathered: _Gathered, stages: Stages
+) -> Registers:
+    """The registers, refused when the quality rules find errors."""
+    with stages.stage("reading and checking the extract"):
+        registers = read_registers(folder, engine=engine, catalogue=catalogue.load(), source=source)
+        findings = quality.check_registers(registers)
+        quality.raise_errors(findings)
+        gathered.checks += findings
+    return registers
+
+
+def analyse_base(
+    spec: RegisterStudy,
+    base: Base,
+    registers: Registers,
+    estimators: Mapping[str, Any],
+    gathered: _Gathered,
+    stages: Stages,
+) -> None:
+    """All analyses of one base population; rows of persons are dropped when it ends."""
+    with stages.stage(f"{base.state}: target trials"):
+        population = build_population(registers, catalogue.load(), population_spec(spec, base))
+    try:
+        for analysis in spec.analysis:
+            for estimand in analysis.estimands:
+                with stages.stage(f"{base.state}, {estimand}: covariates and outcomes"):
+                    design, checks = make_design(spec, analysis, population, estimand)
+                gathered.checks += [scoped(check, estimand=estimand) for check in checks]
+                name = f"{base.state}, {estimand}: {analysis.estimator}"
+                estimator = with_contrasts(estimators[analysis.key], spec, base)
+                estimate(spec, analysis, design, estimator, name, gathered, stages)
+                del design
+                gc.collect()
+    finally:
+        population.close()
+
+
+def population_spec(spec: RegisterStudy, base: Base) -> PopulationSpec:
+    """The study file's population, for one base state."""
+    entry = spec.population
+    groups = dict.fromkeys(name for analysis in spec.analysis for name in analysis.subgroups)
+    return PopulationSpec(
+        base=base.state,
+        arms=base.arms,
+        entry=(parse_month(entry.entry[0]), parse_month(entry.entry[1])),
+        time_zero=entry.time_origin,
+        estimand=spec.primary,
+        age=entry.ages,
+        min_months_registered=entry.min_months_registered,
+        max_months_registered=entry.max_months_registered,
+        max_comparison=spec.sampling.comparison_units,
+        seed=spec.seed,
+        horizon=entry.horizon,
+        placebo_months=entry.placebo_months,
+        death=entry.death,
+        innsatsgrupper=entry.innsatsgrupper,
+        innsatsgruppe_rules=entry.innsatsgruppe_rules,
+        subgroups=tuple(groups),
+        arm_conditions=base.conditions,
+    )
+
+
+def make_design(
+    spec: RegisterStudy, analysis: Analysis, population: Population, estimand: str
+) -> tuple[CrossSection, list[Check]]:
+    """The design of one analysis and estimand, with what was checked on the way."""
+    return design_from_population(
+        population,
+        outcomes=analysis.outcomes,
+        covariates=spec.covariates,
+        subgroups=analysis.subgroups,
+        estimand=estimand,
+        price_level=spec.price_year,
+    )
+
+
+def with_contrasts(estimator: Any, spec: RegisterStudy, base: Base) -> Any:
+    """The estimator with the declared contrasts of programmes that the base population has."""
+    pairs = [
+        (pair.programme, pair.against)
+        for pair in spec.contrast
+        if pair.programme in base.arms and pair.against in base.arms
+    ]
+    return replace(estimator, contrasts=tuple(pairs)) if pairs else estimator
+
+
+def estimate(
+    spec: RegisterStudy,
+    analysis: Analysis,
+    design: CrossSection,
+    estimator: Any,
+    name: str,
+    gathered: _Gathered,
+    stages: Stages,
+) -> None:
+    """Effects by month, checks and lock-in of one analysis on one design."""
+    with stages.stage(name):
+        effects, checks = estimate_and_check(estimator, design, spec.checks)
+        effects = effects.assign(analysis=analysis.key)
+        gathered.checks += [scoped(check, estimand=design.estimand) for check in checks]
+    with stages.stage(f"{name}: lock-in"):
+        summary = lock_in(
+            effects,
+            windows=spec.lock_in.windows,
+            depth_window=spec.lock_in.depth_window,
+            outcomes=spec.lock_in.outcomes,
+            level=spec.inference.level,
+            draws=spec.inference.draws,
+            seed=spec.seed,
+        )
+    # influence stays behind: what needs it has been made, and bases don't share units
+    gathered.estimates += [Estimates(part.table) for part in (effects, summary)]
+    gathered.attrition.append(effects.attrition)
+    gathered.runs[f"{analysis.key}/{design.population}/{design.estimand}"] = dict(effects.run)

@@ -1,0 +1,136 @@
+"""A study from its file to its report: the whole pipeline on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tiltakeval.disclosure.release import (
+    release_attrition,
+    release_checks,
+    release_estimates,
+    write_released,
+)
+from tiltakeval.disclosure.rules import load_rules
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.attrition import Attrition
+from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.report.build import write_report
+from tiltakeval.study import from_file, from_register, wording
+from tiltakeval.study.folders import swapped
+from tiltakeval.study.manifest import as_json, manifest
+from tiltakeval.study.spec import CrossSectionStudy, StudySpec, find_study, load_spec
+from tiltakeval.study.stages import Stages
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """What a study found. Not released: ``write_outputs`` releases what it writes."""
+
+    spec: StudySpec
+    estimates: Estimates
+    checks: tuple[Check, ...]
+    attrition: Attrition
+    manifest: Mapping[str, Any]
+    truth: Estimates | None = None
+    published: Estimates | None = None
+    synthetic: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_study(
+    study: str | Path,
+    *,
+    data: Path | None = None,
+    source: str = "canonical",
+    work: Path = Path("work"),
+    persons: int | None = None,
+    seed: int | None = None,
+    command: str = "",
+    progress: bool = True,
+) -> StudyResult:
+    """Run a study on the extract in ``data``, or on its invented register. Raises InputError.
+
+    ``persons`` is the size of the invented register and ``seed`` replaces the study file's; both are
+    in the manifest. Person-level files stay in ``work``.
+    """
+    path = find_study(study)
+    spec, text = load_spec(path)
+    if seed is not None:
+        spec = spec.model_copy(update={"seed": seed})
+    stages = Stages(show=progress)
+    stages.say(f"study {spec.slug}")
+    if isinstance(spec, CrossSectionStudy):
+        for given, name in ((data, "--data"), (persons, "--persons")):
+            if given is not None:
+                raise InputError(
+                    f"this study reads the samples its file declares; {name} does nothing here",
+                    where=spec.slug,
+                    remedy=f"Leave {name} out.",
+                )
+        found = from_file.run(spec, path.parent, stages)
+    else:
+        found = from_register.run(spec, data, source, work, persons, stages)
+    return StudyResult(
+        spec=spec,
+        estimates=found.estimates.assign(study=spec.slug),
+        checks=found.checks,
+        attrition=found.attrition,
+        truth=found.truth,
+        published=found.published,
+        synthetic=found.synthetic,
+        facts=found.facts,
+        manifest=manifest(
+            study=spec.slug,
+            spec_text=text,
+            seed=spec.seed,
+            rules=load_rules(spec.rules).as_dict(),
+            data=found.data,
+            analyses=found.runs,
+            stages=stages.done,
+            command=command,
+        ),
+    )
+
+
+def write_outputs(result: StudyResult, out: Path) -> list[Path]:
+    """Write ``out/<slug>/``: both reports, estimates, checks, attrition, manifest; all released.
+
+    The folder is replaced whole at the end; after an error the one before stands untouched.
+    """
+    rules = result.spec.rules
+    estimates = release_estimates(result.estimates, rules)
+    checks = release_checks(result.checks, rules)
+    attrition = release_attrition(result.attrition, rules)
+    known = {
+        name: None if value is None else release_estimates(value, rules, uncounted="allow")
+        for name, value in (("truth", result.truth), ("published", result.published))
+    }
+    material = wording.material(
+        result.spec,
+        estimates=estimates,
+        checks=checks,
+        attrition=attrition,
+        facts=result.facts,
+        manifest=result.manifest,
+        synthetic=result.synthetic,
+        **known,
+    )
+    target = out / result.spec.slug
+    with swapped(target) as folder:
+        names = [path.name for path in write_report(material, folder)]
+        for released in (estimates, checks, attrition):
+            names += [path.name for path in write_released(released, folder)]
+        for name, value in known.items():
+            if value is not None:
+                names += [path.name for path in write_released(value, folder, name)]
+        (folder / "manifest.json").write_text(as_json(result.manifest), "utf-8")
+    return [target / name for name in (*names, "manifest.json")]
+
+
+def run_and_write(study: str | Path, *, out: Path, **options: Any) -> list[Path]:
+    """Run a study and write its outputs: what ``tiltakeval run`` does."""
+    return write_outputs(run_study(study, **options), out)

@@ -1,0 +1,120 @@
+"""The report's material: released results with the names and protocol facts a reader needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tiltakeval.disclosure.release import Released, ReleasedAttrition, ReleasedChecks
+from tiltakeval.programmes import catalogue
+from tiltakeval.report.material import ReportMaterial
+from tiltakeval.study.manifest import VOLATILE
+from tiltakeval.study.spec import CrossSectionStudy, RegisterStudy, StudySpec
+from tiltakeval.study.spec_parts import Text
+
+#: Manifest fields that a reader of the report needs; the rest is in manifest.json.
+SHOWN = ("study", "spec_sha256", "seed", "data", "versions", "python", "command")
+
+
+def material(
+    spec: StudySpec,
+    *,
+    estimates: Released,
+    checks: ReleasedChecks,
+    attrition: ReleasedAttrition,
+    truth: Released | None,
+    published: Released | None,
+    facts: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    synthetic: bool,
+) -> ReportMaterial:
+    """Everything the report is made from, named in both languages."""
+    own = {key: _both(text) for key, text in spec.labels.items()}
+    shown = {name: manifest[name] for name in SHOWN if name in manifest}
+    common: dict[str, Any] = {
+        "slug": spec.slug,
+        "title": _both(spec.title),
+        "question": _both(spec.question),
+        "estimates": estimates,
+        "checks": checks,
+        "attrition": attrition,
+        "truth": truth,
+        "published": published,
+        "manifest": {**shown, "made": manifest[VOLATILE[0]]},
+        "labels": own,
+        "notes": {} if spec.notes is None else _both(spec.notes),
+        "synthetic": synthetic,
+    }
+    if isinstance(spec, RegisterStudy):
+        return ReportMaterial(
+            **common,
+            spec={**register_facts(spec), **facts},
+            populations=populations(spec, estimates),
+            programmes=programme_names(spec),
+            primary_estimand=spec.primary,
+            primary_outcome=spec.analysis[0].outcomes[0],
+            summary_month=min(spec.summary_month, spec.population.horizon),
+            price_year=spec.price_year,
+        )
+    return ReportMaterial(
+        **common,
+        spec={**file_facts(spec), **facts},
+        programmes={spec.columns.programme: own.get(spec.columns.programme, {})},
+        primary_estimand="vs_comparison",
+        primary_outcome=next(iter(spec.columns.outcomes)),
+    )
+
+
+def populations(spec: RegisterStudy, estimates: Released) -> tuple[str, ...]:
+    """Populations with effects against no programme, in the order of the study's base states."""
+    table = estimates.select(comparator="none").table
+    found = list(dict.fromkeys(table["population"]))
+    return tuple(name for base in spec.base for name in found if name.split(":")[0] == base.state)
+
+
+def programme_names(spec: RegisterStudy) -> dict[str, dict[str, str]]:
+    """Names of the study's programmes, in the order of its file."""
+    known = catalogue.load()
+    keys = dict.fromkeys(arm for base in spec.base for arm in base.arms)
+    return {key: {"nb": known[key].name("nb"), "en": known[key].name("en")} for key in keys}
+
+
+def register_facts(spec: RegisterStudy) -> dict[str, Any]:
+    """The protocol of a study on a register, in reading order."""
+    entry, inference, analysis = spec.population, spec.inference, spec.analysis[0]
+    return {
+        "entry": list(entry.entry),
+        "ages": list(entry.ages),
+        "time_origin": entry.time_origin,
+        "horizon": entry.horizon,
+        "placebo_months": entry.placebo_months,
+        "primary": spec.primary,
+        "estimator": [item.estimator for item in spec.analysis],
+        "covariates": list(spec.covariates),
+        "folds": analysis.options.get("folds"),
+        "trimming": analysis.options.get("trim"),
+        "censoring": entry.death,
+        "sampling": spec.sampling.comparison_units,
+        "cluster": inference.cluster,
+        "level": inference.level,
+        "draws": inference.draws,
+        "price_year": spec.price_year,
+        "thresholds": spec.checks.model_dump(),
+    }
+
+
+def file_facts(spec: CrossSectionStudy) -> dict[str, Any]:
+    """The protocol of a study on a prepared file, in reading order."""
+    options = [item.options for item in spec.analysis]
+    return {
+        "estimator": list(dict.fromkeys(item.estimator for item in spec.analysis)),
+        "covariates": list(spec.columns.covariates),
+        "folds": next((item["folds"] for item in options if "folds" in item), None),
+        "cluster": spec.inference.cluster,
+        "level": spec.inference.level,
+        "thresholds": spec.checks.model_dump(),
+    }
+
+
+def _both(text: Text) -> dict[str, str]:
+    return {"nb": text.nb, "en": text.en}
