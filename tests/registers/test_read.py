@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def test_fingerprint_sees_any_byte_and_only_bytes(
     data[len(data) // 2] ^= 1
     (folder / "jobs.parquet").write_bytes(bytes(data))
     assert read_registers(folder, engine=engine, catalogue=catalogue).fingerprint != first
+
+
+def test_two_extracts_on_one_connection(
+    engine: Engine, catalogue: Catalogue, invented: Tables, write: Write, tmp_path: Path
+) -> None:
+    folder = write(invented)
+    first = read_registers(folder, engine=engine, catalogue=catalogue)
+    (tmp_path / "copy").mkdir()
+    for path in folder.glob("*.parquet"):
+        shutil.copy(path, tmp_path / "copy" / path.name)
+    copy = read_registers(tmp_path / "copy", engine=engine, catalogue=catalogue)
+    assert copy.fingerprint == first.fingerprint
+    shutil.rmtree(tmp_path / "copy")
+    assert engine.count(first["persons"]) == invented["persons"].num_rows
 
 
 def test_programme_and_started_are_worked_out_when_absent(

@@ -115,7 +115,8 @@ def read_registers(
     used = {p for paths in found.values() for p in paths}
     used |= {p for groups in joined.values() for paths in groups for p in paths}
     fingerprint = _fingerprint(folder, used)
-    stem = hashlib.blake2b(f"{fingerprint}{layout}".encode(), digest_size=4).hexdigest()
+    place = f"{folder.resolve()}{fingerprint}{layout}"
+    stem = hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
     tables: dict[str, Table] = {}
     reading: dict[str, Reading] = {}
     for name, table_map in layout.tables.items():
