@@ -152,7 +152,15 @@ def checks(small: bool = False) -> list[Check]:
 
 def attrition(small: bool = False) -> Attrition:
     """Filters of both base populations."""
-    steps = ("register", "registered", "age", "alive", "no_earlier_decision", "legally_eligible", "analysed")
+    steps = (
+        "register",
+        "registered",
+        "age",
+        "alive",
+        "no_earlier_decision",
+        "legally_eligible",
+        "analysed",
+    )
     parts = []
     for population, start in (("nedsatt_arbeidsevne", 212_000), ("jobseeker", 64_000)):
         removed = (0, 12_345, 800, 2 if small else 120, 5_000, 3_000, 1_500)
@@ -184,11 +192,15 @@ def raw(seed: int = 1, small: bool = False) -> Estimates:
     """All estimates of the invented study, not yet released."""
     own = effects(seed, small)
     more = Estimates(tidy(curves(np.random.default_rng(seed)) + contrasts()))
-    locked = lock_in(own, outcomes=("work_unsubsidised", "earnings_nok", "benefits_total_nok"), draws=199)
+    locked = lock_in(
+        own, outcomes=("work_unsubsidised", "earnings_nok", "benefits_total_nok"), draws=199
+    )
     return Estimates.concat([own, locked, more])
 
 
-def material(seed: int = 1, small: bool = False, rules: str = "nav", **changes: Any) -> ReportMaterial:
+def material(
+    seed: int = 1, small: bool = False, rules: str = "nav", **changes: Any
+) -> ReportMaterial:
     """Everything for a report on four programmes."""
     fields: dict[str, Any] = {
         "slug": "demo",
@@ -248,3 +260,10 @@ def nsw_material(**changes: Any) -> ReportMaterial:
         "primary_outcome": "re78",
     }  # fmt: skip
     return ReportMaterial(**{**fields, **changes})
+
+
+def material_of(estimates: Any, checks_: Any, attrition_: Any) -> ReportMaterial:
+    """A report of the given released parts and nothing else."""
+    texts = {"nb": "Prøve", "en": "Trial"}
+    return ReportMaterial(slug="t", title=texts, question=texts, estimates=estimates, checks=checks_,
+                          attrition=attrition_)  # fmt: skip

@@ -90,21 +90,19 @@ def thin_series(counts: Floats, *, dims: Sequence[str | None], threshold: int) -
 
 
 def keep_steps(counts: Floats, small: Callable[[Floats], Bools]) -> Bools:
-    """Which counts [k] of a falling series may be printed: no two printed neighbours differ by little.
+    """Which counts [k] of a falling series may be printed: no two of them differ by little.
 
-    The last count is kept when it isn't small itself (it is printed elsewhere as the number
-    analysed); from it backwards a count is kept when it differs from the nearest kept one by nothing
-    or by enough. Missing counts are not kept. ``small`` tells which numbers from 1 up are small.
+    The last count is kept first (it is printed elsewhere as the number analysed), then the first (it
+    is often known from published statistics), then the others from the end backwards: each when it
+    isn't small itself and differs from every count kept by nothing or by enough. Missing counts are
+    not kept. ``small`` tells which numbers from 1 up are small.
     """
     keep = np.zeros(counts.size, dtype=bool)
-    after = np.nan
-    for i in range(counts.size - 1, -1, -1):
+    for i in dict.fromkeys((counts.size - 1, 0, *range(counts.size - 2, 0, -1))):
         value = counts[i]
         if not np.isfinite(value) or bool(small(np.array([value]))[0]):
             continue
-        gap = abs(value - after)
-        if np.isfinite(after) and gap > 0 and bool(small(np.array([gap]))[0]):
-            continue
-        keep[i] = True
-        after = value
+        gaps = np.abs(counts[keep] - value)
+        if not small(gaps[gaps > 0]).any():
+            keep[i] = True
     return keep

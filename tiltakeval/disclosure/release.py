@@ -90,13 +90,12 @@ class Released(_Gated):
 
     def select(self, **where: Any) -> Released:
         """The rows matching every given column (a value, or a list of values)."""
-        mask = np.full(len(self._table), True)
+        part = self._table
         for name, value in where.items():
             many = isinstance(value, list | tuple | set | frozenset | range)
-            column = self._table[name]
-            hit = column.isin(list(value)) if many else column == value
-            mask = mask & hit.fillna(False).to_numpy(dtype=bool)
-        part = self._table[mask].reset_index(drop=True)
+            hit = part[name].isin(list(value)) if many else part[name] == value
+            part = part[hit.fillna(False).to_numpy(dtype=bool)]
+        part = part.reset_index(drop=True)
         return Released(part, self._rules, self._log, _pass=_PASS)
 
 

@@ -117,6 +117,11 @@ def shared_limits(released: Released, *, truth: Released | None = None) -> Limit
     return float(joined.min() - margin), float(joined.max() + margin)
 
 
+def origin_of(table: pd.DataFrame) -> str:
+    """What month 0 is in a table of one family."""
+    return str(table["time_origin"].iloc[0]) if len(table) else "none"
+
+
 def number_axis(axes: Axes, words: Words, which: str = "y") -> None:
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
@@ -128,23 +133,26 @@ def number_axis(axes: Axes, words: Words, which: str = "y") -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value, decimals)))
 
 
-def month_axis(axes: Axes, months: Floats, words: Words) -> None:
+def month_axis(axes: Axes, months: Floats, words: Words, origin: str) -> None:
     first, last = float(months.min()), float(months.max())
     step = 6 if last - first <= 50 else 12
     start = int(np.ceil(first / step) * step)
     axes.set_xticks(np.arange(start, last + 0.5, step))
     axes.set_xlim(first - 0.8, last + 0.8)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
-    axes.set_xlabel(words("figure.months"), labelpad=2)
+    key = f"figure.months_{origin}"
+    axes.set_xlabel(words(key if words.has(key) else "figure.months_none"), labelpad=2)
 
 
-def ground(axes: Axes, months: Floats, words: Words, limits: Limits | None) -> None:
+def ground(
+    axes: Axes, months: Floats, words: Words, limits: Limits | None, origin: str = "none"
+) -> None:
     if limits is not None:
         axes.set_ylim(*limits)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.axhline(0, color=INK, linewidth=1.0, zorder=2)
-    month_axis(axes, months, words)
+    month_axis(axes, months, words, origin)
     number_axis(axes, words)
     if months.min() < 0:
         axes.axvspan(float(months.min()) - 0.8, -0.5, color="#eceef0", linewidth=0, zorder=0)
@@ -178,7 +186,7 @@ def ribbons(axes: Axes, table: pd.DataFrame, unit: str, look: Look) -> None:
         color=look.colour,
         linewidth=2,
         marker=look.marker,
-        markersize=5,
+        markersize=6.5,
         markevery=marks,
         markeredgecolor="white",
         markeredgewidth=0.6,

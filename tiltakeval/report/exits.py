@@ -62,7 +62,7 @@ def exits(view: View) -> list[Block]:
                     alt=alt,
                     limits=limits,
                 )
-                panels.append(Panel(name, drawing, _curve_table(view, arms, name)))
+                panels.append(Panel(upper_first(name), drawing, _curve_table(view, arms, name)))
             if panels:
                 caption = words(
                     f"exits.caption_{stem}",

@@ -22,6 +22,7 @@ from tiltakeval.report.canvas import (
     ground,
     new_axes,
     number_axis,
+    origin_of,
     rendered,
     ribbons,
     scaled,
@@ -54,7 +55,7 @@ def effect_panel(
             ribbons(axes, part, unit, look)
         if truth is not None:
             truth_line(axes, truth, unit, words)
-        ground(axes, table["horizon"].to_numpy(dtype="float64"), words, limits)
+        ground(axes, table["horizon"].to_numpy(dtype="float64"), words, limits, origin_of(table))
         return rendered(figure, key=key, alt=alt)
 
 
@@ -82,7 +83,7 @@ def path_panel(
         ribbons(axes, table, unit, look)
         if truth is not None:
             truth_line(axes, truth, unit, words)
-        ground(axes, months, words, limits)
+        ground(axes, months, words, limits, origin_of(table))
         if len(spot) and spot["status"].iloc[0] in ("ok", "open"):
             _break_even(axes, spot.iloc[0], float(months.max()))
         return rendered(figure, key=key, alt=alt)
@@ -251,5 +252,6 @@ def curves(
                 ha="right",
                 va="bottom" if up > 0 else "top",
             )
-        ground(axes, np.concatenate(months or [np.array([0.0, 1.0])]), words, limits)
+        origin = origin_of(arms[0][0].table) if arms else "none"
+        ground(axes, np.concatenate(months or [np.array([0.0, 1.0])]), words, limits, origin)
         return rendered(figure, key=key, alt=alt)

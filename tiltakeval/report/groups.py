@@ -40,8 +40,14 @@ def subgroups(view: View) -> list[Block]:
                 ]
                 for v in ("up", "down", "unclear", "unknown")
             }
-            parts = [words(f"subgroups.{v}", groups=words.listed(g)) for v, g in clear.items() if g]
-            said.append((name, f"{upper_first('; '.join(parts))}."))
+            parts = [
+                words("subgroups.every_" + v)
+                if len(g) == len(names) - 1
+                else words(f"subgroups.{v}", groups=words.listed(g))
+                for v, g in clear.items()
+                if g
+            ]
+            said.append((upper_first(name), f"{upper_first('; '.join(parts))}."))
             alt = words("alt.forest", title=name, count=len(table), text="; ".join(parts))
             drawing = forest(
                 gate,
@@ -90,7 +96,11 @@ def contrasts(view: View) -> list[Block]:
         outcomes = [o for o in view.outcomes if o in set(part["outcome"])]
         for programme, other in pairs:
             line = [
-                words("contrasts.pair", left=view.programme(programme), right=view.programme(other))
+                words(
+                    "contrasts.pair",
+                    left=upper_first(view.short(programme)),
+                    right=view.short(other),
+                )
             ]
             for outcome in outcomes:
                 found = view.part(
@@ -109,10 +119,7 @@ def contrasts(view: View) -> list[Block]:
             lines.append(line)
         month = view.month(part)
         units = {str(o): str(u) for o, u in zip(part["outcome"], part["unit"])}
-        heads = [
-            f"{upper_first(view.outcome(o))} ({words.unit(units[o])})"
-            for o in outcomes
-        ]
+        heads = [f"{upper_first(view.outcome(o))} ({words.unit(units[o])})" for o in outcomes]
         key = "contrasts.caption" if month is not None else "contrasts.caption_plain"
         caption = words(key, population=view.population(population), month=month)
         blocks += [
@@ -136,7 +143,9 @@ def contrasts(view: View) -> list[Block]:
             if not gates:
                 continue
             titles = {
-                o: words("contrasts.pair", left=view.programme(programme), right=view.programme(o))
+                o: words(
+                    "contrasts.pair", left=upper_first(view.short(programme)), right=view.short(o)
+                )
                 for o in gates
             }
             caption = words(

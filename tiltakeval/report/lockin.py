@@ -53,7 +53,7 @@ def _windows(view: View, base: dict[str, str], outcome: str) -> Table | None:
         part = table[table["programme"] == programme].set_index("period")
         if part.empty:
             continue
-        line = [view.programme(programme)]
+        line = [upper_first(view.programme(programme))]
         for period in periods:
             known = period in part.index
             line.append(
@@ -115,7 +115,7 @@ def _paths(view: View, base: dict[str, str], outcome: str) -> Panels | None:
             truth=truths[programme],
         )
         caption = f"{name}: {words('lockin.path_numbers')}"
-        panels.append(Panel(name, drawing, month_table(gate, view, caption=caption)))
+        panels.append(Panel(upper_first(name), drawing, month_table(gate, view, caption=caption)))
     first = next(iter(gates.values()))
     swatches = legend(view, first, truth=any(t is not None for t in truths.values()))
     swatches.append(("bar", words("legend.break_even")))
@@ -139,7 +139,7 @@ def _shape(view: View, base: dict[str, str], outcome: str) -> Table | None:
         }
         if all(table.empty for table in terms.values()):
             continue
-        line = [view.programme(programme)]
+        line = [upper_first(view.programme(programme))]
         depth = terms["depth"]
         if depth.empty:
             line.append("–")

@@ -53,10 +53,10 @@ def _population(view: View, population: str) -> list[Block]:
             continue
         row = rows[rows["horizon"] == at].iloc[0]
         month, origin = at, str(row["time_origin"])
-        groups[verdict(row)].append(view.programme(programme))
+        groups[verdict(row)].append(view.short(programme))
         sentences = [monthly_sentence(view, row), *lock_in_sentences(view, base, programme)]
         sentences.append(money_sentence(view, base, programme))
-        items.append((view.programme(programme), " ".join(s for s in sentences if s)))
+        items.append((upper_first(view.programme(programme)), " ".join(s for s in sentences if s)))
     if month is None:
         return []
     phrase = _phrase(view, outcome)
@@ -66,7 +66,7 @@ def _population(view: View, population: str) -> list[Block]:
         if names
     ]
     intro = words("summary.lead_month", month=month, origin=words.label("origin", origin))
-    head = words("summary.for_whom", population=view.population(population))
+    head = upper_first(view.population(population))
     text = " ".join([intro, *(upper_first(text) for text in lead)])
     return [Sub(head), Para(text, "lead"), Bullets(items)]
 
@@ -77,6 +77,14 @@ def _phrase(view: View, outcome: str) -> str:
     return view.words(key) if view.words.has(key) else view.outcome(outcome)
 
 
+def _said(view: View, value: float, unit: str) -> str:
+    """A size in words: kroner to the nearest hundred, more would be false precision."""
+    size = abs(value)
+    if unit == "nok" and size >= 1_000:
+        size = round(size, -2)
+    return view.words.amount(size, unit)
+
+
 def _range(view: View, row: pd.Series, unit: str) -> str:
     """The interval in plain words; the sign is in the sentence when both ends share it."""
     words = view.words
@@ -85,13 +93,14 @@ def _range(view: View, row: pd.Series, unit: str) -> str:
         first, second = sorted((abs(low), abs(high)))
         return words(
             "summary.range_same",
-            low=words.amount(first, unit),
-            high=words.amount(second, unit),
+            low=_said(view, first, unit),
+            high=_said(view, second, unit),
         )
     return words(
         f"summary.range_{'people' if unit == 'share' else 'amount'}",
-        low=words.amount(abs(low), unit),
-        high=words.amount(abs(high), unit),
+        low=_said(view, low, unit),
+        high=_said(view, high, unit),
+        unit=words.unit(unit),
     )
 
 
@@ -105,7 +114,7 @@ def monthly_sentence(view: View, row: pd.Series) -> str:
         f"summary.{kind}_{said}",
         month=words.number(number(row, "horizon")),
         origin=words.label("origin", str(row["time_origin"])),
-        amount=words.amount(abs(number(row, "estimate")), unit),
+        amount=_said(view, number(row, "estimate"), unit),
         unit=words.unit(unit),
         phrase=_phrase(view, str(row["outcome"])),
         outcome=view.outcome(str(row["outcome"])),
@@ -131,7 +140,7 @@ def lock_in_sentences(view: View, base: dict[str, str], programme: str) -> list[
     losses = in_time[[verdict(row) == "down" for _, row in in_time.iterrows()]]
     total = in_time.iloc[-1]
     out = []
-    name = view.programme(programme)
+    name = view.short(programme)
     if len(losses):
         row = losses.iloc[-1]
         spot = view.part(**base, outcome=outcome, programme=programme, term="break_even").table
@@ -140,7 +149,7 @@ def lock_in_sentences(view: View, base: dict[str, str], programme: str) -> list[
             words(
                 "summary.costs",
                 programme=upper_first(name),
-                amount=words.amount(abs(number(row, "estimate")), "months"),
+                amount=_said(view, number(row, "estimate"), "months"),
                 window=words.number(number(row, "last")),
                 range=_range(view, row, "months"),
                 clause=clause,
@@ -152,7 +161,7 @@ def lock_in_sentences(view: View, base: dict[str, str], programme: str) -> list[
             out.append(
                 words(
                     f"summary.total_{said}",
-                    amount=words.amount(abs(number(total, "estimate")), "months"),
+                    amount=_said(view, number(total, "estimate"), "months"),
                     window=words.number(number(total, "last")),
                     range=_range(view, total, "months"),
                 )
@@ -206,7 +215,7 @@ def money_sentence(view: View, base: dict[str, str], programme: str) -> str:
                 outcome=words.label("outcome_sum", outcome)
                 if words.has(f"label.outcome_sum.{outcome}")
                 else view.outcome(outcome),
-                amount=words.amount(abs(number(row, "estimate")), "nok"),
+                amount=_said(view, number(row, "estimate"), "nok"),
                 range=_range(view, row, "nok"),
             )
         )
@@ -234,7 +243,7 @@ def _without_months(view: View) -> list[Block]:
         text = view.words(
             f"summary.plain_{said}",
             outcome=view.outcome(str(row["outcome"])),
-            amount=view.words.amount(abs(number(row, "estimate")), unit),
+            amount=_said(view, number(row, "estimate"), unit),
             unit=view.words.unit(unit),
             than=view.words.label("than", str(row["estimand"])),
             range=_range(view, row, unit),

@@ -9,7 +9,7 @@ _NUMBER = re.compile(r"-?\d+\.\d{2,}")
 _PATH = re.compile(r'(\sd=")([^"]*)(")')
 _ID = re.compile(r'\sid="([^"]*)"')
 _REF = re.compile(r'(url\(#|xlink:href="#)([^)"]+)')
-_FONT = re.compile(r"font: (?:[a-z0-9]+ )?([\d.]+)px [^;\"]*")
+_FAMILY = re.compile(r"\s*font-family: [^;\"]*;?")
 
 
 def _short(text: str, decimals: int) -> str:
@@ -39,7 +39,8 @@ def tidy_svg(text: str, *, prefix: str, alt: str) -> str:
     text = text.replace("xlink:href", "href")
     text = _PATH.sub(lambda f: f[1] + re.sub(r"\s+", " ", _short(f[2], 1)).strip() + f[3], text)
     text = _short(text, 2)
-    text = _FONT.sub(lambda found: f"font-size: {found[1]}px", text)
+    text = _FAMILY.sub("", text)
+    text = re.sub(r' transform="rotate\(-?0 [^"]*"', "", text)
     text = re.sub(r"\s*\n\s*", "", text)
     text = re.sub(r"<g>\s*</g>", "", text)
     box = re.search(r'viewBox="([^"]*)"', text)

@@ -45,7 +45,7 @@ class View:
 
     def _order(self, found: Iterable[Any], first: Iterable[str]) -> list[str]:
         seen = [str(key) for key in dict.fromkeys(found)]
-        wanted = [key for key in first if key in seen]
+        wanted = [key for key in dict.fromkeys(first) if key in seen]
         return wanted + [key for key in seen if key not in wanted]
 
     @cached_property
@@ -112,16 +112,20 @@ class View:
         return None if months.empty else int(months.max())
 
     def programme(self, key: str) -> str:
-        """A programme's name."""
+        """A programme's full name."""
         return self.words.label("programme", key)
+
+    def short(self, key: str) -> str:
+        """A programme's name without what stands in parentheses, for the middle of a sentence."""
+        return self.programme(key).split(" (", 1)[0]
 
     def outcome(self, key: str) -> str:
         """An outcome's name."""
         return self.words.label("outcome", key)
 
     def population(self, key: str) -> str:
-        """A population's name."""
-        return self.words.label("population", key)
+        """A population's name, with a capital."""
+        return upper_first(self.words.label("population", key))
 
 
 def number(row: pd.Series | pd.DataFrame, name: str) -> float:

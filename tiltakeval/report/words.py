@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -68,9 +69,10 @@ class Words:
             return self._labels[key]
         if self.has(f"label.{kind}.{key}"):
             return self._texts[f"label.{kind}.{key}"]
-        if kind == "subgroup" and "=" in key:
+        if kind in ("subgroup", "covariate") and "=" in key:
             name, level = key.split("=", 1)
-            return f"{self.label('grouping', name)}: {self.label('level', level)}"
+            level = re.sub(r"(?<=\d)-(?=\d)", "–", self.label("level", level))
+            return level if name == "sex" else f"{self.label('grouping', name)} {level}"
         for mark in ("/", "|", ":"):
             if kind == "population" and mark in key:
                 parts = [self.label(kind, part.strip()) for part in key.split(mark)]
