@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.errors import InputError
 from tiltakeval.estimators.numerics.learners import Trees, classifier
+from tiltakeval.estimators.numerics.odds import PENALTIES, cross_fit_odds
 from tiltakeval.estimators.numerics.threads import in_threads
 from tiltakeval.numerics.logit import fit_multinomial, predict
 
@@ -27,7 +28,7 @@ def cross_fit(
     fold: Ints,
     folds: int,
     learner: LearnerPropensity,
-    ridge: float,
+    ridge: float | None,
     trees: Trees,
     threads: int = 2,
 ) -> NDArray[np.float64]:
@@ -36,20 +37,15 @@ def cross_fit(
     Raises InputError when an arm lacks training units in a fold, or the covariates separate it.
     """
     arms = allowed.shape[1]
-    out = np.zeros((arm.size, arms))
-    start = None
     if learner == "logit":
-        start = fit_multinomial(x, arm, arms, allowed=allowed, weight=weight, ridge=ridge).coef
+        return cross_fit_odds(
+            x, arm=arm, allowed=allowed, weight=weight, fold=fold, folds=folds,
+            penalties=PENALTIES if ridge is None else (ridge,), seed=trees.seed,
+        )
+    out = np.zeros((arm.size, arms))
 
     def one(f: int) -> None:
         train, test = fold != f, fold == f
-        if learner == "logit":
-            fit = fit_multinomial(
-                x[train], arm[train], arms, allowed=allowed[train], weight=weight[train],
-                ridge=ridge, start=start,
-            )
-            out[test] = predict(fit, x[test], allowed=allowed[test])
-            return
         model = classifier(learner, trees, seed=trees.seed + f)
         model.fit(x[train], arm[train], sample_weight=weight[train])
         found = np.zeros((int(test.sum()), arms))
@@ -59,7 +55,7 @@ def cross_fit(
         share = allowed[test] / allowed[test].sum(axis=1, keepdims=True)
         out[test] = np.where(total > 0, found / np.where(total > 0, total, 1.0), share)
 
-    in_threads(one, range(folds), threads=1 if learner == "logit" else threads)
+    in_threads(one, range(folds), threads=threads)
     return out
 
 

@@ -46,7 +46,7 @@ class AIPW:
     seeds: int | Sequence[int] = 1
     trim: Trim = None
     floor: float = 0.01
-    ridge_propensity: float = 0.1
+    ridge_propensity: float | None = None
     trees: int = 300
     min_leaf: int = 10
     contrasts: Contrasts = "none"

@@ -125,7 +125,7 @@ def fit_nuisance(
     target: str,
     basis: NDArray[np.float64],
     learner: numeric.LearnerPropensity,
-    ridge: float,
+    ridge: float | None,
     folds: int,
     seed: int,
     trim: Trim,

@@ -1,0 +1,152 @@
+"""Odds of each arm against the comparison: one small penalised logit per arm, cross-fitted.
+
+A multinomial logit's coefficients are those of the binary logits of each arm against the comparison
+(Begg & Gray 1984, Biometrika 71:11-18), fitted here one by one: a tenth of the work of the joint fit,
+arms that few may enter need no special case, and every arm gets the penalty it needs. Comparison
+units beyond ``PER_TREATED`` for each participant add next to nothing and are sampled, with weights that
+restore their total (case-control sampling: Prentice & Pyke 1979, Biometrika 66:403-411).
+
+The penalty is on coefficients of columns scaled as in Gelman et al. (2008, Annals of Applied
+Statistics 2:1360-1383): 0/1 columns as they are, others divided by two standard deviations. A ridge on
+fully standardised columns would hardly touch the dummy of a rare level, and a level met by one
+participant would send its propensity to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
+
+PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3)
+PER_TREATED, LEAST = 10, 3_000
+#: Arms with at least this many units get the last penalty: there it no longer matters.
+LARGE = 3_000
+
+
+def scaled(x: Floats) -> NDArray[np.float64]:
+    """[n, p] centred columns: 0/1 columns unscaled, others in units of two standard deviations."""
+    out = np.asarray(x, dtype=np.float64) - np.mean(x, axis=0, dtype=np.float64)
+    binary = ((x == 0) | (x == 1)).all(axis=0)
+    sd = np.sqrt(np.einsum("ij,ij->j", out, out) / max(len(out), 1))
+    out[:, ~binary & (sd > 0)] /= 2 * sd[~binary & (sd > 0)]
+    return out
+
+
+def cross_fit_odds(
+    x: Floats,
+    *,
+    arm: Ints,
+    allowed: NDArray[np.bool_],
+    weight: Floats,
+    fold: Ints,
+    folds: int,
+    penalties: Sequence[float] = PENALTIES,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """[n, A] propensities predicted out of fold, zero for arms a unit isn't allowed to enter.
+
+    ``x`` [n, p] covariates, ``arm`` [n] (0 the comparison), ``allowed`` [n, A], ``weight`` [n] known
+    sampling weights, ``fold`` [n] in 0..folds-1 (whole clusters). Each arm's penalty is the one of
+    ``penalties`` with the highest held-out log-likelihood.
+    """
+    z = np.hstack([np.ones((len(x), 1)), scaled(x)])
+    odds = np.zeros(allowed.shape)
+    odds[:, 0] = 1.0
+    mark = np.random.default_rng(seed).random(len(x))
+    for a in range(1, allowed.shape[1]):
+        treated = np.flatnonzero(arm == a)
+        others = np.flatnonzero((arm == 0) & allowed[:, a])
+        if not treated.size or not others.size:
+            continue
+        keep = max(LEAST, PER_TREATED * treated.size)
+        if others.size > keep:
+            others = others[np.argsort(mark[others], kind="stable")[:keep]]
+        w = weight.astype(np.float64)
+        open_to = (arm == 0) & allowed[:, a]
+        w[others] *= w[open_to].sum() / max(w[others].sum(), 1e-300)
+        rows = np.sort(np.concatenate([treated, others]))
+        tried = penalties if treated.size < LARGE else penalties[-1:]
+        beta = _folds(z[rows], arm[rows] == a, w[rows], fold[rows], folds, tried)
+        at = np.flatnonzero(allowed[:, a])
+        eta = np.einsum("ij,ij->i", z[at], beta[fold[at]])
+        odds[at, a] = np.exp(np.clip(eta, -30.0, 30.0))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def _folds(
+    z: Floats,
+    y: NDArray[np.bool_],
+    w: Floats,
+    fold: Ints,
+    folds: int,
+    penalties: Sequence[float],
+) -> NDArray[np.float64]:
+    """[folds, p + 1] coefficients, each fitted without its fold, at the best common penalty."""
+    held = np.zeros(len(penalties))
+    beta = np.zeros((len(penalties), folds, z.shape[1]))
+    whole = np.zeros(z.shape[1])
+    whole[0] = np.log(max(w[y].sum(), 1e-9) / max(w[~y].sum(), 1e-9))
+    starts = []
+    for penalty in penalties:
+        whole = newton(z, y, w, penalty=penalty, start=whole)
+        starts.append(whole)
+    for f in range(folds):
+        train, test = fold != f, fold == f
+        zt, yt, wt = z[train], y[train], w[train]
+        for i, penalty in enumerate(penalties):
+            beta[i, f] = newton(zt, yt, wt, penalty=penalty, start=starts[i])
+            eta = z[test] @ beta[i, f]
+            held[i] += w[test] @ (y[test] * eta - np.logaddexp(0.0, eta))
+    return beta[int(np.argmax(held))]
+
+
+def newton(
+    z: Floats,
+    y: NDArray[np.bool_],
+    w: Floats,
+    *,
+    penalty: float,
+    start: Floats,
+    iterations: int = 30,
+    tolerance: float = 1e-6,
+) -> NDArray[np.float64]:
+    """Coefficients [p + 1] of a ridge logit, column 0 of ``z`` the unpenalised intercept.
+
+    Stops when the Newton decrement (units of log-likelihood) is below ``tolerance``.
+    """
+    ridge = np.full(z.shape[1], penalty)
+    ridge[0] = 0.0
+
+    def value(b: Floats, eta: Floats) -> float:
+        return float(w @ (y * eta - np.logaddexp(0.0, eta)) - 0.5 * ridge @ b**2)
+
+    beta = np.asarray(start, dtype=np.float64)
+    eta = z @ beta
+    now = value(beta, eta)
+    for _ in range(iterations):
+        p = 1.0 / (1.0 + np.exp(-eta))
+        gradient = z.T @ (w * (y - p)) - ridge * beta
+        root = np.sqrt(w * p * (1.0 - p))
+        scaled_z = z * root[:, None]
+        hessian = scaled_z.T @ scaled_z
+        hessian[np.diag_indices_from(hessian)] += ridge + 1e-10
+        step = np.linalg.solve(hessian, gradient)
+        if 0.5 * gradient @ step < tolerance:
+            break
+        size = 1.0
+        while size > 1e-6:
+            candidate = beta + size * step
+            eta_new = z @ candidate
+            new = value(candidate, eta_new)
+            if new >= now:
+                beta, eta, now = candidate, eta_new, new
+                break
+            size /= 2
+        else:
+            break
+    return beta
