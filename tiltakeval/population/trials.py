@@ -86,10 +86,8 @@ def build_population(
         catalogue[arm]
     work = prepare(registers, catalogue, seed=spec.seed)
     _check_coverage(work, spec)
-    risk = risk_segments(work, (spec.base,), time_zero=spec.time_zero, arms=spec.arms)
-    risk, steps = narrow(risk, spec)
-    risk = work.keep(with_rollout(work, risk, spec.arms), "risk")
-    candidates = _candidates(work, risk.filter(risk.lo <= risk.hi), spec)
+    risk, steps = risk_of(work, spec)
+    candidates = candidates_of(work, risk, spec)
     lines = _segment_attrition(work, risk, steps)
     lines += _unit_attrition(work, candidates)
     kept = candidates.filter(candidates.arm >= 0, candidates.own_eligible)
@@ -115,9 +113,19 @@ def build_population(
     return Population(spec, work, units, risk, attrition, shares, checks, mark.hexdigest())
 
 
-def _candidates(work: Working, risk: Table, spec: PopulationSpec) -> Table:
-    """Person-months at risk with arm (-1: a programme outside the study) and what they may enter."""
-    rows = risk.mutate(k=ibis.range(risk.lo, risk.hi + 1, 1).unnest().cast("int32"))
+def risk_of(work: Working, spec: PopulationSpec) -> tuple[Table, tuple[str, ...]]:
+    """Segments of the base state with lo..hi, the months at risk, computed once; and the steps."""
+    risk = risk_segments(work, (spec.base,), time_zero=spec.time_zero, arms=spec.arms)
+    risk, steps = narrow(risk, spec)
+    return work.keep(with_rollout(work, risk, spec.arms), "risk"), steps
+
+
+def candidates_of(work: Working, risk: Table, spec: PopulationSpec) -> Table:
+    """Person-months at risk with arm (-1: a programme outside the study), what they may enter
+    (``allowed``, bit a for arm a) and whether that covers their own arm (``own_eligible``; for the
+    comparison: any arm)."""
+    rows = risk.filter(risk.lo <= risk.hi)
+    rows = rows.mutate(k=ibis.range(rows.lo, rows.hi + 1, 1).unnest().cast("int32"))
     assessed = (rows.assessed_from <= rows.k).ifelse(rows.innsatsgruppe, ibis.null("string"))
     rows = rows.mutate(
         arm=(rows.k == rows.event_month).ifelse(rows.event_arm, 0).cast("int16"),
