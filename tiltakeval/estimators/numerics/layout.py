@@ -99,7 +99,7 @@ class OutcomeBlock:
 
 def outcome_block(outcomes: Floats, *, weight: Floats, order: Ints) -> OutcomeBlock:
     """Sorted, centred columns from outcomes [n, T, K] (NaN = not observed); k runs fastest."""
-    n, horizons, names = outcomes.shape
+    n, (horizons, names) = order.size, outcomes.shape[1:]
     columns = horizons * names
     y = np.empty((n, columns), dtype=np.float32)
     w = weight[order].astype(np.float64)
