@@ -141,9 +141,16 @@ def test_steps_of_printed_counts_are_never_small():
 
 def test_small_steps_of_a_curve_are_hidden():
     values = [0.0, 0.01, 0.012, 0.014, 0.03]
-    rows = [{"term": "incidence_treated", "unit": "share", "horizon": h, "estimate": v,
+    rows = [{"term": "cumulative_incidence", "unit": "share", "horizon": h, "estimate": v,
              "n_treated": 1_000} for h, v in enumerate(values)]  # fmt: skip
     assert hidden(release_estimates(made(*rows), "nav")) == [False, False, True, False, False]
+
+
+def test_a_difference_of_curves_is_hidden_with_either_arm():
+    rows = [{"term": "cumulative_incidence", "unit": "share", "programme": p, "estimate": v,
+             "horizon": 1} for p, v in (("none", 0.004), ("aft", 0.2))]  # fmt: skip
+    rows.append({**rows[1], "term": "cumulative_incidence_difference", "estimate": 0.196})
+    assert hidden(release_estimates(made(*rows), "nav")) == [True, False, True]
 
 
 def test_strict_rules_hide_zeros_too():
@@ -186,6 +193,29 @@ def test_undeclared_counts_and_telling_shares_are_found():
     item = release_checks([Check(key="balance", status="passed", detail=detail)], "nav").items[0]
     assert item.detail is not None
     assert item.detail["status"].iloc[0] == "suppressed"
+
+
+def test_shares_of_levels_do_not_give_one_another_away():
+    detail = pd.DataFrame({"covariate": ["g=a", "g=b", "age"], "mean_treated": [0.6, 0.398, 41.0],
+                           "n_treated": 1_000})  # fmt: skip
+    check = Check(key="balance", status="passed", detail=detail, counts=("n_treated",))
+    item = release_checks([check], "nav").items[0]
+    assert item.detail is not None
+    assert item.detail["status"].tolist() == ["ok", "suppressed", "ok"]
+
+
+def test_statistics_that_are_counts_and_estimates_without_counts_are_left_out():
+    few = Check(key="support", status="failed", statistic=2.0, threshold=50)
+    bare = Check(key="sensitivity", status="informative", statistic=0.3,
+                 detail=pd.DataFrame({"outcome": ["a"], "estimate": [1.0]}),
+                 message={"outside": 2 / 185})  # fmt: skip
+    items = release_checks([few, bare], "nav").items
+    assert items[0].statistic is None
+    assert items[0].status == "failed"
+    assert items[1].statistic == 0.3
+    assert items[1].message["outside"] == 0.01
+    assert items[1].detail is not None
+    assert "estimate" not in items[1].detail.columns
 
 
 def test_rows_of_persons_are_refused():

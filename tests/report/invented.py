@@ -86,21 +86,21 @@ def effects(seed: int = 1, small: bool = False, horizon: int = 36) -> Estimates:
 
 
 def curves(rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Cumulative incidence by arm."""
+    """Cumulative incidence by arm, programmes and the arm without."""
     rows = []
+    arms = {**PROGRAMMES, "none": (0.0, 10.0, 0.0)}
     for outcome, top in (("exit_work", 0.5), ("exit_uforetrygd", 0.2)):
-        for programme, (dip, length, gain) in PROGRAMMES.items():
-            for arm, shift in (("treated", gain + dip / 4), ("comparison", 0.0)):
-                for month in range(37):
-                    value = (top + shift) * (1 - np.exp(-month / (20 + length / 4)))
-                    rows.append({
-                        "study": "demo", "analysis": "aalen_johansen", "population":
-                        "nedsatt_arbeidsevne", "estimand": "vs_no_programme", "programme":
-                        programme, "outcome": outcome, "unit": "share", "time_origin": "vedtak",
-                        "horizon": month, "term": f"incidence_{arm}", "estimate": value,
-                        "conf_low": value * 0.95, "conf_high": value * 1.05,
-                        f"n_{arm}": 4000, "source": "lifelines",
-                    })  # fmt: skip
+        for programme, (dip, length, gain) in arms.items():
+            for month in range(37):
+                value = (top + gain + dip / 4) * (1 - np.exp(-month / (20 + length / 4)))
+                rows.append({
+                    "study": "demo", "analysis": "aalen_johansen", "population":
+                    "nedsatt_arbeidsevne", "estimand": "vs_no_programme", "programme":
+                    programme, "outcome": outcome, "unit": "share", "time_origin": "vedtak",
+                    "horizon": month, "term": "cumulative_incidence", "estimate": value,
+                    "conf_low": value * 0.95, "conf_high": value * 1.05,
+                    "n_treated": 4000, "source": "lifelines",
+                })  # fmt: skip
     return rows
 
 
@@ -132,16 +132,18 @@ def checks(small: bool = False) -> list[Check]:
     out = []
     for programme in PROGRAMMES:
         before = rng.normal(0, 0.25, len(COVARIATES))
-        detail = pd.DataFrame({"covariate": COVARIATES, "smd_before": before,
-                               "smd_after": before * 0.1})  # fmt: skip
+        detail = pd.DataFrame({"covariate": COVARIATES, "difference_before": before,
+                               "difference_after": before * 0.1})  # fmt: skip
         scope = {"population": "nedsatt_arbeidsevne", "programme": programme}
         out.append(Check(key="balance", status="passed", scope=scope, threshold=0.1,
                          statistic=float(np.abs(before * 0.1).max()), detail=detail))  # fmt: skip
         out.append(Check(key="overlap", status="passed", scope=scope, statistic=0.012,
                          threshold=0.05))  # fmt: skip
-    bins = pd.DataFrame({"bin": ["0-0.1", "0.1-0.2", "0.2-1"], "n_treated": [900, 80, 2 if small else 40],
+    few = 2 if small else 40
+    bins = pd.DataFrame({"bin": ["0-0.1", "0.1-0.2", "0.2-1"], "n_treated": [900, 80, few],
                          "n_comparison": [30_000, 900, 60]})  # fmt: skip
-    out.append(Check(key="overlap", status="informative", detail=bins, counts=("n_treated", "n_comparison"),
+    out.append(Check(key="overlap", status="informative", detail=bins,
+                     counts=("n_treated", "n_comparison"),
                      scope={"population": "jobseeker", "programme": "amo"}))  # fmt: skip
     out.append(Check(key="placebo", status="failed", statistic=0.013, threshold=0.05,
                      scope={"population": "jobseeker", "programme": "amo"}))  # fmt: skip
@@ -205,8 +207,8 @@ def material(
     fields: dict[str, Any] = {
         "slug": "demo",
         "title": {"nb": "Fire arbeidsmarkedstiltak: hva gjør de med arbeid, lønn og ytelser?",
-                  "en": "Four labour-market programmes: what do they do to work, earnings and benefits?"},
-        "question": {"nb": "Hva gjør AFT, midlertidig lønnstilskudd, opplæring og utdanning med arbeid, lønn "
+                  "en": "Four programmes: what do they do to work, earnings and benefits?"},
+        "question": {"nb": "Hva gjør AFT, lønnstilskudd, opplæring og utdanning med arbeid, lønn "
                            "og ytelser, måned for måned, og for hvem?",
                      "en": "What do AFT, temporary wage subsidies, training and education do to work, "
                            "earnings and benefits, month by month, and for whom?"},
@@ -225,7 +227,7 @@ def material(
                  "time_origin": "vedtak", "horizon": 36, "cluster": "person", "price_year": 2023,
                  "estimator": "aipw_att", "covariates": list(COVARIATES),
                  "thresholds": {"balance_smd": 0.1, "placebo_level": 0.05}},
-        "manifest": {"spec_hash": "3f" * 32, "seed": 20240601, "command": "tiltakeval run programme_comparison",
+        "manifest": {"spec_hash": "3f" * 32, "seed": 20240601, "command": "tiltakeval run demo",
                      "versions": {"tiltakeval": "0.1.0", "python": "3.11"}},
         "synthetic": True,
     }  # fmt: skip
@@ -244,7 +246,7 @@ def nsw_material(**changes: Any) -> ReportMaterial:
             "source": "invented"} for a, e, x, s, t, c in rows]  # fmt: skip
     published = [{"study": "published", "analysis": "experiment", "population": "nsw", "estimand":
                   "itt_offer", "programme": "training", "outcome": "re78", "unit": "usd",
-                  "estimate": 1794.0, "std_error": 633.0, "source": "Dehejia and Wahba (1999)"}]  # fmt: skip
+                  "estimate": 1794.0, "std_error": 633.0, "source": "Dehejia 1999"}]  # fmt: skip
     fields: dict[str, Any] = {
         "slug": "nsw",
         "title": {"nb": "NSW: finner justert sammenligning forsøkets svar?",

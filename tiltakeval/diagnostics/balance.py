@@ -70,6 +70,7 @@ def _one(
         before=design.weight.astype(np.float64), after=weights,
     )
     detail.insert(0, "covariate", list(design.covariate_names))
+    detail = detail.assign(n_treated=int(treated.sum()), n_comparison=int(other.sum()))
     after = detail["difference_after"].abs()
     worst = float(after.max())
     return Check(
@@ -85,4 +86,5 @@ def _one(
             "covariates": len(detail),
         },
         detail=detail,
+        counts=("n_treated", "n_comparison"),
     )

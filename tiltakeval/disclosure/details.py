@@ -12,9 +12,10 @@ from tiltakeval.disclosure.rules import RuleSet
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.check import Check
 
-_COUNT = re.compile(r"^(n|n_.*|.*_n|persons|units|count|counts|.*_count|number|events)$")
+_COUNT = re.compile(r"^(n|n_.*|.*_n|persons|.*units|count|counts|.*_count|number|events)$")
 _PERSON = re.compile(r"^(person_?id|participation_?id|fnr|fodselsnummer|lopenr.*|unit_?id)$", re.I)
 _KEYS = ("horizon", "month", "level", "year", "threshold", "trial", "period", "bin", "fold")
+_ESTIMATES = ("estimate", "std_error", "conf_low", "conf_high", "mean_treated", "mean_comparison")
 _SHARE = re.compile(r"^(mean|share)_(.+)$")
 
 
@@ -28,11 +29,11 @@ def release_detail(
 ) -> tuple[pd.DataFrame | None, list[tuple[str, int, str]]]:
     """A check's detail table with small counts and their rows' numbers missing, and what was done.
 
-    Columns in ``check.counts`` are counts; integer columns named like one are taken for counts even
-    if undeclared. A mean or share between 0 and 1 beside a count (``mean_x`` and ``n_x``) is small
-    when it stands for few persons. When the shown rows would give a hidden count away from the
-    column's total, the next smallest row is hidden too. Raises InputError for a column of person
-    identifiers or a declared count that isn't there.
+    Columns in ``check.counts`` are counts; columns named like one are taken for counts even if
+    undeclared. Estimates in a table without any count are left out. A mean or share between 0 and 1
+    beside a count (``mean_x`` and ``n_x``) is small when it stands for few persons. When the shown
+    rows would give a hidden count away from the column's total, the next smallest row is hidden too.
+    Raises InputError for a column of person identifiers or a declared count that isn't there.
     """
     if check.detail is None:
         return None, []
@@ -50,6 +51,10 @@ def release_detail(
         raise InputError(f"no column {absent} in the detail table", where=where)
     counts = [n for n in table.columns if n in check.counts or _looks_counted(table, str(n))]
     log: list[tuple[str, int, str]] = []
+    if not counts:
+        bare = [name for name in _ESTIMATES if name in table.columns]
+        table = table.drop(columns=bare)
+        log += [(name, len(table), "no count says how many persons it rests on") for name in bare]
     hidden = np.zeros(len(table), dtype=bool)
     for name in counts:
         values = _floats(table[name])
@@ -57,7 +62,9 @@ def release_detail(
         if small.any():
             log.append((str(name), int(small.sum()), "small"))
         hidden |= small
-    hidden = _cover(hidden, [_floats(table[name]) for name in counts], rules, log)
+    hidden |= _few_left(table, [str(name) for name in counts], hidden, rules, log)
+    parts = [values for name in counts if len(set(values := _floats(table[name]))) > 1]
+    hidden = _cover(hidden, parts, rules, log) if parts else hidden
     for name in table.columns:
         if str(name) in _KEYS or not pd.api.types.is_numeric_dtype(table[name]):
             continue
@@ -96,6 +103,47 @@ def _few_of(table: pd.DataFrame, name: str, counts: np.ndarray, rules: RuleSet) 
             few = np.round(share * counts), np.round((1 - share) * counts)
         out |= inside & (rules.small(few[0]) | rules.small(few[1]))
     return out
+
+
+def _few_left(
+    table: pd.DataFrame,
+    counts: Sequence[str],
+    hidden: np.ndarray,
+    rules: RuleSet,
+    log: list[tuple[str, int, str]],
+) -> np.ndarray:
+    """Levels ("name=level") to hide because one minus the shares shown stands for few persons.
+
+    Also guards a level left out of the table as the reference.
+    """
+    label = next((c for c in ("covariate", "variable", "level") if c in table.columns), None)
+    pairs = [
+        (f"{stem}_{name.removeprefix('n_')}", name)
+        for name in counts
+        for stem in ("mean", "share")
+        if name.startswith("n_") and f"{stem}_{name.removeprefix('n_')}" in table.columns
+    ]
+    extra = np.zeros(len(table), dtype=bool)
+    if label is None or not pairs:
+        return extra
+    names = table[label].astype(str)
+    split = names.str.split("=", n=1)
+    group = pd.factorize(split.str[0].where(names.str.contains("=")))[0]
+    out = hidden.copy()
+    for code in range(group.max(initial=-1) + 1):
+        rows = np.flatnonzero(group == code)
+        for share, count in pairs:
+            persons = np.round(_floats(table[share])[rows] * _floats(table[count])[rows])
+            total = np.nanmax(_floats(table[count])[rows])
+            while (shown := ~out[rows]).any():
+                rest = total - np.nansum(persons[shown])
+                if not 0 < rest < rules.threshold:
+                    break
+                out[rows[np.argmin(np.where(shown, persons, np.inf))]] = True
+    extra = out & ~hidden
+    if extra.any():
+        log.append(("all", int(extra.sum()), "one minus the shares shown"))
+    return extra
 
 
 def _cover(

@@ -26,6 +26,9 @@ from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates, key_columns, schema
 
 _PASS = object()
+# shares of the participants, given to the nearest per cent so that they can't be turned into counts
+COARSE_SHARES = ("outside", "clipped", "trimmed", "trimmed_treated", "largest_weight")
+COUNTED_STATISTICS = ("support", "overlap", "effective_units")
 LOG_COLUMNS = (*key_columns(), "column", "reason")
 
 
@@ -204,28 +207,42 @@ def release_checks(checks: Sequence[Check], rules: RuleSet | str) -> ReleasedChe
     for check in checks:
         detail, reasons = release_detail(check, rule)
         message = {
-            key: rule.symbol if _small_message(key, value, check, rule) else value
+            key: rule.symbol
+            if _small_message(key, value, check, rule)
+            else (round(float(value), 2) if key in COARSE_SHARES else value)
             for key, value in check.message.items()
         }
         for column, number, why in reasons:
             log.append({"check": check.key, "column": column, "rows": number, "reason": why})
+        few = _small_statistic(check, rule)
+        if few:
+            log.append({"check": check.key, "column": "statistic", "rows": 1, "reason": "small"})
+        statistic = None if few else check.statistic
         items.append(
             ReleasedCheck(
                 key=check.key,
                 status=check.status,
                 scope=dict(check.scope),
-                statistic=check.statistic,
+                statistic=statistic,
                 threshold=check.threshold,
                 message=message,
                 detail=detail,
             )
         )
         scope = "; ".join(f"{k}={v}" for k, v in check.scope.items())
-        rows.append((check.key, check.status, scope, check.statistic, check.threshold))
+        rows.append((check.key, check.status, scope, statistic, check.threshold))
     table = pd.DataFrame(rows, columns=["key", "status", "scope", "statistic", "threshold"])
     table = table.astype({"statistic": "float64", "threshold": "float64"})
     notes = pd.DataFrame(log, columns=["check", "column", "rows", "reason"])
     return ReleasedChecks(table, rule, notes, tuple(items), _pass=_PASS)
+
+
+def _small_statistic(check: Check, rules: RuleSet) -> bool:
+    """Whether a check's statistic is itself a small number of persons."""
+    counted = check.key in COUNTED_STATISTICS or bool(check.counts)
+    if check.statistic is None or not counted:
+        return False
+    return bool(rules.small(np.array([float(check.statistic)]))[0])
 
 
 def _small_message(key: str, value: Any, check: Check, rules: RuleSet) -> bool:

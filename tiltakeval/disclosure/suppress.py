@@ -23,7 +23,8 @@ VALUES = tuple(n for n, s in schema().items() if s.get("disclosure") == "value")
 ADDITIVE = ("n_treated", "n_comparison")
 STEPPED = ("n_treated", "n_comparison", "n_clusters")
 MEANS = ("mean_treated", "mean_comparison")
-CURVES = ("survival", "incidence")
+CURVES = ("survival", "incidence", "cumulative_incidence")
+DIFFERENCE = "_difference"
 _WINDOW = re.compile(r"^(-?\d+)-(-?\d+)$")
 
 
@@ -162,20 +163,18 @@ def _small_curve_steps(
 ) -> pd.Series:
     """Months of a survival or incidence curve at which few persons left since the month shown last."""
     term = table["term"].astype(str)
-    curve = term.str.startswith(CURVES).to_numpy() & (reason == "").to_numpy()
-    if not curve.any():
+    of_curve = term.str.startswith(CURVES).to_numpy()
+    differs = of_curve & term.str.endswith(DIFFERENCE).to_numpy()
+    curve = of_curve & ~differs & (reason == "").to_numpy()
+    if not of_curve.any():
         return reason
     reason = reason.copy()
-    number = counts[list(ADDITIVE)].max(axis=1)
-    for column in ADDITIVE:
-        of_arm = term.str.endswith(column.removeprefix("n")).to_numpy()
-        number = number.where(~of_arm, counts[column])
-    number = number.to_numpy()
+    number = counts["n_treated"].fillna(counts["n_comparison"]).to_numpy()
     values = table["estimate"].to_numpy()
     part = table[curve]
     series = _number(part, _keys("horizon"))
     places = part.index.to_numpy()
-    for code in range(series.max() + 1):
+    for code in range(series.max(initial=-1) + 1):
         rows = places[series == code]
         rows = rows[np.argsort(table["horizon"].iloc[rows].astype("float64"), kind="stable")]
         start = np.nanmax(np.append(number[rows], -1.0))
@@ -188,6 +187,21 @@ def _small_curve_steps(
                 reason.iloc[row] = "few left since the month shown last"
             elif np.isfinite(values[row]):
                 last = values[row]
+    return _hide_differences(table, reason, of_curve & ~differs, differs)
+
+
+def _hide_differences(
+    table: pd.DataFrame, reason: pd.Series, arms: Bools, differs: Bools
+) -> pd.Series:
+    """Differences of two arms' curves are hidden where either arm is: the other arm is shown."""
+    lost = arms & (reason != "").to_numpy()
+    rest = _keys("programme", "comparator", "term")
+    hidden = set(table.loc[lost, [*rest, "programme", "term"]].itertuples(index=False, name=None))
+    for place in np.flatnonzero(differs & (reason == "").to_numpy()):
+        row = table.iloc[place]
+        key, base = tuple(row[name] for name in rest), str(row["term"]).removesuffix(DIFFERENCE)
+        if any((*key, arm, base) in hidden for arm in (row["programme"], row["comparator"])):
+            reason.iloc[place] = "given away by the rows shown"
     return reason
 
 

@@ -21,12 +21,12 @@ from tiltakeval.report.blocks import (
     Table,
 )
 from tiltakeval.report.figures import love
-from tiltakeval.report.tables import check_title, detail_table, scope_text
+from tiltakeval.report.tables import check_title, detail_table, message_table, scope_text
 from tiltakeval.report.view import View, number, upper_first
 
-SMD_COLUMNS = (("smd_before", "smd_after"), ("smd_unweighted", "smd_weighted"), ("smd_raw", "smd"))
+SMD_COLUMNS = (("difference_before", "difference_after"), ("smd_before", "smd_after"))
 LOVE_ROWS = 20
-OVERLAP = ("overlap", "support", "trimming", "effective_units", "common_support")
+OVERLAP = ("overlap", "trimming", "effective_units", "common_support")
 
 
 def question(view: View) -> list[Block]:
@@ -152,7 +152,7 @@ def balance(view: View) -> list[Block]:
         chosen = np.argsort(-np.nan_to_num(size, nan=-1), kind="stable")[:LOVE_ROWS]
         labels = [words.label("covariate", str(detail[label_column].iloc[i])) for i in chosen]
         programme = str(item.scope.get("programme", item.scope.get("arm", "")))
-        scope = scope_text(dict(item.scope), view) or check_title(item.key, words)
+        scope = scope_text(item.scope, view) or check_title(item.key, words)
         after = np.abs(detail[names[1]].to_numpy(dtype="float64"))
         alt = words(
             "alt.love",
@@ -181,7 +181,10 @@ def balance(view: View) -> list[Block]:
             Para(words("balance.intro")),
             Panels(words("balance.caption", count=LOVE_ROWS), panels, legend),
         ]
-    overlap: list[Block] = []
+    facts = message_table(
+        checks, "overlap", ("outside", "clipped", "trimmed_treated", "largest_weight"), view
+    )
+    overlap: list[Block] = [facts] if facts else []
     for position, item in enumerate(checks.items):
         if item.key.startswith(OVERLAP):
             table = detail_table(checks, position, view)
@@ -210,13 +213,13 @@ def checks(view: View) -> list[Block]:
         rows.append(
             [
                 title,
-                upper_first(scope_text(dict(item.scope), view)) or "–",
+                upper_first(scope_text(item.scope, view)) or "–",
                 words(f"verdict.{item.status}"),
                 _figure(view, item.statistic),
                 _figure(view, item.threshold),
             ]
         )
-        if not item.key.startswith(("balance", *OVERLAP)):
+        if not item.key.startswith(("balance", "support", *OVERLAP)):
             table = detail_table(gate, position, view)
             details += [table] if table else []
     tally = {
@@ -229,6 +232,15 @@ def checks(view: View) -> list[Block]:
     if texts:
         blocks.append(Bullets(list(texts.items())))
     blocks.append(Table(words("checks.caption"), columns, rows, text_columns=(1, 2)))
+    names = (
+        "robustness_value_interval",
+        "benchmark",
+        "benchmark_outcome_share",
+        "benchmark_treatment_share",
+    )
+    hidden = message_table(gate, "sensitivity", names, view)
+    if hidden:
+        blocks += [Sub(words("checks.hidden_head")), Para(words("checks.hidden")), hidden]
     return [*blocks, *details]
 
 

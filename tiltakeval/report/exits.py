@@ -9,60 +9,20 @@ from tiltakeval.report.profiles import joint_limits
 from tiltakeval.report.tables import with_interval
 from tiltakeval.report.view import View, number, upper_first
 
+STEMS = ("survival", "cumulative_incidence")
+WITHOUT = ("none", "comparison", "control")
+
 
 def exits(view: View) -> list[Block]:
-    """Kaplan-Meier and Aalen-Johansen curves by arm."""
+    """Kaplan-Meier and Aalen-Johansen curves: each programme's arm beside the arm without."""
     words, table = view.words, view.table
-    rows = table[table["term"].str.startswith(("survival", "incidence"))]
+    rows = table[table["term"].isin(STEMS)]
     blocks: list[Block] = []
     for population in dict.fromkeys(rows["population"]):
         part = rows[rows["population"] == population]
-        for outcome in dict.fromkeys(part["outcome"]):
-            panels = []
-            one = part[part["outcome"] == outcome]
-            stem = "survival" if one["term"].str.startswith("survival").any() else "incidence"
-            for programme in [p for p in view.programmes if p in set(one["programme"])]:
-                base = {
-                    "population": population,
-                    "outcome": outcome,
-                    "programme": programme,
-                    "subgroup": "all",
-                }
-                name = view.programme(programme)
-                arms = [
-                    (view.part(**base, term=f"{stem}_treated"), name),
-                    (view.part(**base, term=f"{stem}_comparison"), words("figure.comparison")),
-                    (view.part(**base, term=stem), name),
-                ]
-                arms = [
-                    (gate, label) for gate, label in arms if gate.table["estimate"].notna().any()
-                ]
-                if not arms:
-                    continue
-                ends = [
-                    words("alt.curve_end", arm=label, **_last(view, gate)) for gate, label in arms
-                ]
-                alt = words(
-                    "alt.curves", title=name, outcome=view.outcome(outcome), ends="; ".join(ends)
-                )
-                limits = joint_limits(
-                    [
-                        g
-                        for p in view.programmes
-                        for t in ("treated", "comparison")
-                        if len(g := view.part(**{**base, "programme": p}, term=f"{stem}_{t}"))
-                    ],
-                    [None] * 99,
-                )
-                drawing = curves(
-                    arms,
-                    words=words,
-                    look=view.look(programme),
-                    key=view.key("curve"),
-                    alt=alt,
-                    limits=limits,
-                )
-                panels.append(Panel(upper_first(name), drawing, _curve_table(view, arms, name)))
+        for stem, outcome in dict.fromkeys(zip(part["term"], part["outcome"])):
+            base = {"population": population, "outcome": outcome, "term": stem, "subgroup": "all"}
+            panels = _panels(view, base)
             if panels:
                 caption = words(
                     f"exits.caption_{stem}",
@@ -75,6 +35,27 @@ def exits(view: View) -> list[Block]:
                 ]
                 blocks.append(Panels(caption, panels, swatches))
     return [Para(words("exits.intro")), *blocks] if blocks else []
+
+
+def _panels(view: View, base: dict[str, str]) -> list[Panel]:
+    words = view.words
+    curve = {p: view.part(**base, programme=p) for p in (*view.programmes, *WITHOUT)}
+    curve = {p: gate for p, gate in curve.items() if gate.table["estimate"].notna().any()}
+    without = next((curve[p] for p in WITHOUT if p in curve), None)
+    limits = joint_limits(list(curve.values()), [None] * len(curve))
+    panels = []
+    for programme in [p for p in curve if p not in WITHOUT]:
+        name = view.programme(programme)
+        arms = [(curve[programme], view.short(programme))]
+        if without is not None:
+            arms.append((without, words("figure.comparison")))
+        ends = [words("alt.curve_end", arm=label, **_last(view, gate)) for gate, label in arms]
+        outcome = view.outcome(base["outcome"])
+        alt = words("alt.curves", title=name, outcome=outcome, ends="; ".join(ends))
+        look, key = view.look(programme), view.key("curve")
+        drawing = curves(arms, words=words, look=look, key=key, alt=alt, limits=limits)
+        panels.append(Panel(upper_first(name), drawing, _curve_table(view, arms, name)))
+    return panels
 
 
 def _last(view: View, gate: Released) -> dict[str, str]:

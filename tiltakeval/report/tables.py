@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -160,7 +160,7 @@ def plain(value: object, words: Words, kind: str, hidden: bool, view: View) -> s
     return words.number(figure, 0 if figure == round(figure) else 3)
 
 
-_KINDS = {"variable": "covariate", "arm": "programme", "term": "term"}
+_KINDS = {"variable": "covariate", "benchmark": "covariate", "arm": "programme", "term": "term"}
 
 
 def check_title(key: str, words: Words) -> str:
@@ -172,19 +172,38 @@ def check_title(key: str, words: Words) -> str:
     )
 
 
-def scope_text(scope: object, view: View) -> str:
+_SCOPES = {"comparator": "programme", "arm": "programme"}
+
+
+def scope_text(scope: Mapping[str, str], view: View) -> str:
     """``AFT, nedsatt arbeidsevne`` of a scope mapping."""
-    if not isinstance(scope, dict):
-        return ""
-    kinds = {
-        "programme": "programme",
-        "population": "population",
-        "outcome": "outcome",
-        "subgroup": "subgroup",
-        "comparator": "programme",
-        "estimand": "estimand",
-        "analysis": "analysis",
-        "arm": "programme",
-    }
-    parts = [view.words.label(kinds.get(name, name), str(value)) for name, value in scope.items()]
+    names = [(_SCOPES.get(name, name), value) for name, value in scope.items()]
+    parts = [
+        view.words.label(kind, value)
+        for kind, value in names
+        if not (kind == "programme" and value == "none")
+    ]
     return ", ".join(parts)
+
+
+def message_table(
+    checks: ReleasedChecks, key: str, names: Sequence[str], view: View
+) -> Table | None:
+    """The named facts of all checks of one key, a row each; None when there are none."""
+    words = view.words
+    gate = require_released(checks, ReleasedChecks, "message_table")
+    items = [i for i in gate.items if i.key == key and any(n in i.message for n in names)]
+    if not items:
+        return None
+    rows = [
+        [
+            upper_first(scope_text(item.scope, view)) or "–",
+            *(plain(item.message.get(n), words, _KINDS.get(n, n), True, view) for n in names),
+        ]
+        for item in items
+    ]
+    columns = [words("checks.scope"), *(upper_first(words.label("column", n)) for n in names)]
+    texts = tuple(
+        i + 1 for i, n in enumerate(names) if any(isinstance(x.message.get(n), str) for x in items)
+    )
+    return Table(words(f"check.{key}.facts"), columns, rows, text_columns=texts)
