@@ -63,4 +63,9 @@ def test_register_gives_back_the_factual_means(world, tables, query):
             row = found.loc[(f"{state}:att", programme, horizon, name)]
             assert row["n_treated"] == n
             gap = 1.0 if name.endswith("_nok") else 1e-9
-            assert value == pytest.approx(row["estimate"], abs=gap), (state, programme, horizon, name)
+            assert value == pytest.approx(row["estimate"], abs=gap), (
+                state,
+                programme,
+                horizon,
+                name,
+            )

@@ -4,20 +4,21 @@ P(p) = exp(eta_p) / (1 + sum_q exp(eta_q)) over the programmes open to the perso
 programme leaves the others' relative chances as they are.
 """
 
+# ruff: noqa: F403, F405, SIM109
 # mypy: disable-error-code="untyped-decorator,no-any-return,type-arg"
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit
 
+from tiltakeval.synthetic.compiled import compiled
 from tiltakeval.synthetic.hashing import uniform
-from tiltakeval.synthetic.layout import *  # noqa: F403
-from tiltakeval.synthetic.numbers import *  # noqa: F403
+from tiltakeval.synthetic.layout import *
+from tiltakeval.synthetic.numbers import *
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def is_open(s, t, p, g, age, ai, w):  # type: ignore[no-untyped-def]
     """Whether programme p can be decided for the person in month t (rules, roll-out, trial)."""
     if prog(w, p, Q_BASE_0 + g) == -np.inf:
@@ -36,7 +37,7 @@ def is_open(s, t, p, g, age, ai, w):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def eta(s, t, p, g, age, ai, af, w, months):  # type: ignore[no-untyped-def]
     """Log intensity of deciding p, in the world's assignment rule."""
     k = w
@@ -86,7 +87,7 @@ def eta(s, t, p, g, age, ai, af, w, months):  # type: ignore[no-untyped-def]
     return x
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def choose(s, t, key, g, age, ai, af, w, io, months, combination):  # type: ignore[no-untyped-def]
     """The programme decided in month t, or -1. ``combination``: beside a running programme."""
     if io[IV_BAR_P] == BAR_ALL and t >= io[IV_BAR_FROM]:

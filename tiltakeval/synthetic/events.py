@@ -1,16 +1,17 @@
 """Simulate a block of persons and log their events: the writer's side of the kernel."""
 
+# ruff: noqa: F403, F405
 # mypy: disable-error-code="untyped-decorator,no-any-return,type-arg"
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from tiltakeval.synthetic.compiled import compiled
 from tiltakeval.synthetic.hashing import person_key
 from tiltakeval.synthetic.kernel import step
-from tiltakeval.synthetic.layout import *  # noqa: F403
+from tiltakeval.synthetic.layout import *
 from tiltakeval.synthetic.numbers import price
 from tiltakeval.synthetic.persons import draw_person, initial_state
 
@@ -28,7 +29,7 @@ class Block(NamedTuple):
     benefits: np.ndarray  # person, month, benefit, grade, nominal kroner
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def new_io():  # type: ignore[no-untyped-def]
     """An in- and output vector without intervention."""
     io = np.full(N_IO, -1, dtype=np.int64)
@@ -36,14 +37,14 @@ def new_io():  # type: ignore[no-untyped-def]
     return io
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _job_row(jobs, row, i, t, io, at, level):  # type: ignore[no-untyped-def]
     jobs[0, row], jobs[1, row], jobs[2, row] = i, io[at], t
     jobs[3, row], jobs[4, row] = io[at + 1], io[at + 2]
     jobs[5, row] = max(1, int(io[at + 3] * level + 0.5))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _block(seed, first, n, burn, months, w, ev, people, latent, jobs, ben, count):  # type: ignore[no-untyped-def]
     s = np.zeros(N_STATE, dtype=np.int64)
     ai = np.zeros(N_AI, dtype=np.int64)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from tiltakeval.synthetic.compiled import compiled
 
 G = np.uint64(0x9E3779B97F4A7C15)
 M = np.uint64(0xD1B54A32D192ED03)
@@ -19,7 +20,7 @@ _B = np.uint64(0x94D049BB133111EB)
 _TWO53 = 1.0 / 9007199254740992.0
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def mix(z: np.uint64) -> np.uint64:
     """Finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
     z = (z ^ (z >> np.uint64(30))) * _A
@@ -27,25 +28,25 @@ def mix(z: np.uint64) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def person_key(seed: int, person: int) -> np.uint64:
     """Key of a person in a register with this seed."""
     return mix((np.uint64(seed) * G) ^ mix(np.uint64(person + 1) * M))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def bits(key: np.uint64, month: int, purpose: int) -> np.uint64:
     """64 random bits for (key, month, purpose)."""
     return mix(key ^ mix(np.uint64(64 * month + purpose + 1) * G))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def uniform(key: np.uint64, month: int, purpose: int) -> float:
     """Uniform in (0, 1) for (key, month, purpose)."""
     return (float(bits(key, month, purpose) >> np.uint64(11)) + 0.5) * _TWO53
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def normal(u: float) -> float:
     """Standard normal quantile of u; Acklam's rational approximation, error below 1.2e-9."""
     if u < 0.02425 or u > 0.97575:

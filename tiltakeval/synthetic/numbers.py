@@ -8,8 +8,7 @@ calendar, offices. Only `prepare.py` writes it.
 # mypy: disable-error-code="untyped-decorator,no-any-return,type-arg"
 from __future__ import annotations
 
-from numba import njit
-
+from tiltakeval.synthetic.compiled import compiled
 from tiltakeval.synthetic.layout import N_PROGRAMMES
 
 PAR = (
@@ -33,7 +32,8 @@ PAR = (
     "share_max_g", "aap_share", "aap_min_g", "aap_right", "aap_months", "aap_extended",
     "aap_extension", "uforetrygd_share", "uforetrygd_min_g", "tiltakspenger_day",
     "tiltakspenger_days", "sosialhjelp_nok", "sosialhjelp_share", "kvalifiseringsstonad_g",
-    "under25", "dagpenger_months_0", "dagpenger_months_1", "no_show", "combination",
+    "under25", "dagpenger_months_0", "dagpenger_months_1", "no_show", "convert_after_training",
+    "combination",
     "chain_months",
 )  # fmt: skip
 (
@@ -57,7 +57,8 @@ PAR = (
     K_SHARE_MAX_G, K_AAP_SHARE, K_AAP_MIN_G, K_AAP_RIGHT, K_AAP_MONTHS, K_AAP_EXTENDED,
     K_AAP_EXTENSION, K_UFORETRYGD_SHARE, K_UFORETRYGD_MIN_G, K_TILTAKSPENGER_DAY,
     K_TILTAKSPENGER_DAYS, K_SOSIALHJELP_NOK, K_SOSIALHJELP_SHARE, K_KVALIFISERINGSSTONAD_G,
-    K_UNDER25, K_DAGPENGER_MONTHS_0, K_DAGPENGER_MONTHS_1, K_NO_SHOW, K_COMBINATION,
+    K_UNDER25, K_DAGPENGER_MONTHS_0, K_DAGPENGER_MONTHS_1, K_NO_SHOW, K_CONVERT_AFTER_TRAINING,
+    K_COMBINATION,
     K_CHAIN_MONTHS,
 ) = range(len(PAR))  # fmt: skip
 PROG = (
@@ -91,43 +92,43 @@ N_OFFICE = 5 + N_PROGRAMMES  # ips from, trial from, trial to, kvp from, cumulat
 (OF_IPS, OF_TRIAL, OF_TRIAL_END, OF_KVP, OF_SIZE, OF_PRACTICE) = range(6)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def prog(w, p, q):  # type: ignore[no-untyped-def]
     """Number q of programme p."""
     return w[AT_PROG + p * N_Q + q]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def day_of(w, t):  # type: ignore[no-untyped-def]
     """First day of month t, days since 1970."""
     return int(w[AT_CAL + 4 * t])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def moy(w, t):  # type: ignore[no-untyped-def]
     """Calendar month of month t, 0..11."""
     return int(w[AT_CAL + 4 * t + 1])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def price(w, t):  # type: ignore[no-untyped-def]
     """Price level of month t over that of the price year."""
     return w[AT_CAL + 4 * t + 2]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def g_month(w, t):  # type: ignore[no-untyped-def]
     """A twelfth of G in month t, kroner of the price year."""
     return w[AT_CAL + 4 * t + 3]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def office(w, o, q):  # type: ignore[no-untyped-def]
     """Number q of office o."""
     return w[AT_CAL + 4 * (int(w[K_MONTHS]) + 1) + o * N_OFFICE + q]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cond(w, o, t):  # type: ignore[no-untyped-def]
     """Log condition of office o in month t, cycle included."""
     return w[int(w[K_AT_COND]) + o * int(w[K_MONTHS]) + t]

@@ -9,7 +9,7 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Calendar:
-    """Months of the simulation. Meaning and source of each field: `worlds/standard.toml`."""
+    """Months of the simulation. Fields are explained in `worlds/standard.toml`."""
 
     first_month: str
     burn_in: int
@@ -19,7 +19,7 @@ class Calendar:
 
 @dataclass(frozen=True, kw_only=True)
 class Persons:
-    """Who the persons are. Meaning and source of each field: `worlds/standard.toml`."""
+    """Who the persons are. Fields are explained in `worlds/standard.toml`."""
 
     share_registered: float
     sd_v1: float
@@ -45,7 +45,7 @@ class Persons:
 
 @dataclass(frozen=True, kw_only=True)
 class Hazards:
-    """Monthly hazards of leaving each state. Meaning and source of each field: `worlds/standard.toml`."""
+    """Monthly hazards of leaving each state. Fields are explained in `worlds/standard.toml`."""
 
     job: Numbers
     job_duration: Numbers
@@ -91,7 +91,7 @@ class Hazards:
 
 @dataclass(frozen=True, kw_only=True)
 class Market:
-    """Offices, cycle, roll-out, trial. Meaning and source of each field: `worlds/standard.toml`."""
+    """Offices, cycle, roll-out, trial. Fields are explained in `worlds/standard.toml`."""
 
     offices: int
     office_sd: float
@@ -111,9 +111,10 @@ class Market:
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What all decisions share. Meaning and source of each field: `worlds/standard.toml`."""
+    """What all decisions share. Fields are explained in `worlds/standard.toml`."""
 
     no_show: float
+    convert_after_training: float
     combination: float
     combination_shares: Numbers
     duration_from: Numbers
@@ -128,7 +129,7 @@ class Decisions:
 
 @dataclass(frozen=True, kw_only=True)
 class Pay:
-    """Wages and positions, kroner of the price year. Meaning and source of each field: `worlds/standard.toml`."""
+    """Wages and positions, kroner of the price year. Fields are explained in `worlds/standard.toml`."""
 
     full_time_nok: float
     wage_v1: float
@@ -148,7 +149,7 @@ class Pay:
 
 @dataclass(frozen=True, kw_only=True)
 class Benefits:
-    """Benefit rates; G by date. Meaning and source of each field: `worlds/standard.toml`."""
+    """Benefit rates; G by date. Fields are explained in `worlds/standard.toml`."""
 
     dagpenger_share: float
     dagpenger_months: Numbers
@@ -172,7 +173,7 @@ class Benefits:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgrammeNumbers:
-    """One programme: entry, length, lock-in, effect. Pairs are (jobseeker, nedsatt_arbeidsevne)."""
+    """One programme: entry, length, lock-in, effect; pairs are (jobseeker, RWC)."""
 
     base: Numbers
     planned: Numbers

@@ -1,19 +1,19 @@
 """Draw a person: fixed facts, frailties, where they stand at the first month."""
 
+# ruff: noqa: F403, F405
 # mypy: disable-error-code="untyped-decorator,no-any-return,type-arg"
 from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from tiltakeval.synthetic.compiled import compiled
 from tiltakeval.synthetic.hashing import normal, uniform
-from tiltakeval.synthetic.kernel import enter_job, enter_spell
-from tiltakeval.synthetic.layout import *  # noqa: F403
-from tiltakeval.synthetic.numbers import *  # noqa: F403
+from tiltakeval.synthetic.layout import *
+from tiltakeval.synthetic.moves import enter_job, enter_spell
+from tiltakeval.synthetic.numbers import *
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def draw_person(key, ai, af, w):  # type: ignore[no-untyped-def]
     """Fill the attributes ``ai`` (N_AI) and ``af`` (N_AF) of the person with this key."""
     k = w
@@ -36,8 +36,10 @@ def draw_person(key, ai, af, w):  # type: ignore[no-untyped-def]
         ai[COUNTRY] = 0
     elif u < 1.0 - third:
         part = (u - norway) / (1.0 - third - norway)
-        ai[COUNTRY] = 1 + int(part * part * 0.999 * (LANDGRUPPE3_FROM - 1)) if part < 0.5 else (
-            4 + int((part - 0.5) * 2 * 0.999 * 3)
+        ai[COUNTRY] = (
+            1 + int(part * part * 0.999 * (LANDGRUPPE3_FROM - 1))
+            if part < 0.5
+            else (4 + int((part - 0.5) * 2 * 0.999 * 3))
         )
     else:
         part = (u - (1.0 - third)) / third
@@ -75,14 +77,14 @@ def draw_person(key, ai, af, w):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def initial_state(s, key, ai, af, w, ev):  # type: ignore[no-untyped-def]
     """State at the start of month 0; a spell running then has its day back-dated."""
     for i in range(N_STATE):
         s[i] = 0
     for p in range(N_PROGRAMMES):
         s[P_END + p] = -1
-    s[AAP_UNTIL], s[TRIAL], s[LAST_P], s[EDU_START], s[RANDOMISED_T] = -1, -1, -1, -1, -1
+    s[AAP_UNTIL], s[TRIAL], s[LAST_P], s[EDU_START] = -1, -1, -1, -1
     s[EDUL] = ai[EDU0]
     s[SINCE] = -1
     age = -ai[BIRTH_T] // 12

@@ -56,7 +56,9 @@ _BENEFIT = (
     "uforetrygd_min_g", "tiltakspenger_day", "tiltakspenger_days", "sosialhjelp_nok",
     "sosialhjelp_share", "kvalifiseringsstonad_g", "under25",
 )  # fmt: skip
-_DECISION = ("no_show", "combination", "chain_months")
+_DECISION = ("no_show", "convert_after_training", "combination", "chain_months")
+
+
 def start_month(world: World) -> int:
     """Month index of simulation month 0 (first of the burn-in)."""
     return parse_month(world.calendar.first_month) - world.calendar.burn_in
@@ -125,7 +127,9 @@ def prepare(world: World, months: int) -> Arrays:
     ]
     scalars["at_cond"] = float(len(PAR) + sum(part.size for part in parts))
     head = np.array([float(scalars[k]) for k in PAR])
-    flat = np.concatenate([head, *(np.asarray(p, float).ravel() for p in parts), market.cond.ravel()])
+    flat = np.concatenate(
+        [head, *(np.asarray(p, float).ravel() for p in parts), market.cond.ravel()]
+    )
     return Arrays(
         flat=flat,
         first_day=days,

@@ -3,16 +3,16 @@
 Work in a month means a job row with pay in it, that is, at least one day employed.
 """
 
+# ruff: noqa: F403, F405, SIM109
 # mypy: disable-error-code="untyped-decorator,no-any-return,type-arg"
 from __future__ import annotations
 
-from numba import njit
+from tiltakeval.synthetic.compiled import compiled
+from tiltakeval.synthetic.layout import *
+from tiltakeval.synthetic.numbers import *
 
-from tiltakeval.synthetic.layout import *  # noqa: F403
-from tiltakeval.synthetic.numbers import *  # noqa: F403
 
-
-@njit(cache=True, nogil=True)
+@compiled
 def _pay(s, t, state, share, wage_share, tp_p, tp_share, age, w, io):  # type: ignore[no-untyped-def]
     """Benefits of a part of the month spent in ``state``; ``wage_share`` in subsidised work."""
     if share <= 0.0:
@@ -54,19 +54,18 @@ def _pay(s, t, state, share, wage_share, tp_p, tp_share, age, w, io):  # type: i
             io[B_SOS] += int(k[K_SOSIALHJELP_NOK] * free + 0.5)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hours10(days, pct, month_days, w):  # type: ignore[no-untyped-def]
     """Tenths of hours paid for ``days`` of a month, at least one tenth."""
     return max(1, int(10.0 * w[K_HOURS_FULL_TIME] * pct / 100.0 * days / month_days + 0.5))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def record_month(  # type: ignore[no-untyped-def]
-    s, t, st, ns, off, days, age, ai, w, io,
+    s, t, st, ns, off, days, age, w, io,
     old_emp, old_pct, old_ft, sub_emp, sub_pct, sub_from, sub_to, tp_p, tp_from, tp_to,
-    converted,
 ):  # fmt: skip
-    """Fill the record in ``io`` for month t: state ``st`` at its start, ``ns`` (or -1) from day offset ``off``."""
+    """Fill the record of month t: state ``st`` at its start, ``ns`` (or -1) from day ``off`` on."""
     worked_days, ft, pct = 0, 0, 0
     if st == JOB:
         worked_days = days if ns < 0 else off

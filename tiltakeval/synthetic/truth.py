@@ -178,7 +178,6 @@ def _plan(world: World, spec: TruthSpec) -> _Plan:
     k0, k1 = parse_month(spec.entry[0]) - t0, parse_month(spec.entry[1]) - t0
     if k0 < 0:
         raise InputError("the entry window begins before the simulation", where="truth: entry")
-    flags = lambda names, known: np.array([int(n in names) for n in known], np.int64)  # noqa: E731
     sets = np.array(
         [[int(p in chosen) for p in PROGRAMMES] for chosen in spec.sets], np.int64
     ).reshape(len(spec.sets), len(PROGRAMMES))
@@ -199,13 +198,21 @@ def _plan(world: World, spec: TruthSpec) -> _Plan:
     )
 
 
+def flags(names: Sequence[str], known: Sequence[str]) -> Ints:
+    """1 for each known name that is among ``names``."""
+    return np.array([int(name in names) for name in known], np.int64)
+
+
 def _zeros(plan: _Plan) -> Sums:
     cells = 72 if plan.by_cell else 1
     a, shape = len(PROGRAMMES), (plan.horizon + 1, len(plan.chosen))
     m = len(plan.sets)
     p = 1 + int(plan.sets.sum(axis=1).max(initial=0))
     single, joint = (3, a, 2, cells), (2, m, 2, cells)
-    make = lambda *dims: np.zeros(dims, np.int64)  # noqa: E731
+
+    def make(*dims: int) -> Ints:
+        return np.zeros(dims, np.int64)
+
     return Sums(
         make(*single), make(*single, 4, *shape), make(*single, 4, *shape), make(*single, 3, *shape),
         make(*joint), make(*joint, p, *shape), make(*joint, p, *shape),
@@ -275,8 +282,6 @@ def _set_rows(sums: Sums, spec: TruthSpec) -> Iterator[pd.DataFrame]:
                     for i, (a, b) in enumerate(pairs):
                         # the later path is the treated one against none, else the first named
                         one, other = (b, a) if a == 0 else (a, b)
-                        width = len(paths) * (len(paths) - 1) // 2
-                        assert len(pairs) == width
                         yield _rows(
                             spec, n, mean[[one, other]], square[[one, other]], gap[i],
                             population=f"{base}:{common}", estimand="vs_programme_b",

@@ -3,17 +3,18 @@
 Everything is added up as 64-bit integers, so the order of persons, chunks and threads is irrelevant.
 """
 
+# ruff: noqa: F403, F405, SIM109
 # mypy: disable-error-code="untyped-decorator,no-any-return,type-arg"
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from tiltakeval.synthetic.assignment import is_open
+from tiltakeval.synthetic.compiled import compiled
 from tiltakeval.synthetic.events import new_io
 from tiltakeval.synthetic.hashing import person_key, uniform
 from tiltakeval.synthetic.kernel import step
-from tiltakeval.synthetic.layout import *  # noqa: F403
+from tiltakeval.synthetic.layout import *
 from tiltakeval.synthetic.persons import draw_person, initial_state
 
 OUTCOMES = (
@@ -27,7 +28,7 @@ FULL_TIME = 81  # per cent of full time, summed over jobs
 (T_ATT, T_ATE, T_OFFER) = range(3)  # questions of one programme
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def outcome(io, s, since, c):  # type: ignore[no-untyped-def]
     """Outcome c of the month recorded in ``io``; ``since`` is the unit's month zero."""
     if c == 0:
@@ -59,7 +60,7 @@ def outcome(io, s, since, c):  # type: ignore[no-untyped-def]
     return io[REG_END]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def run_path(saved, s, k, horizon, key, ai, af, w, io, ev, chosen, y):  # type: ignore[no-untyped-def]
     """Months k .. k + horizon from the state saved at the start of month k, into y[h, outcome]."""
     for i in range(N_STATE):
@@ -70,7 +71,7 @@ def run_path(saved, s, k, horizon, key, ai, af, w, io, ev, chosen, y):  # type: 
             y[h, j] = outcome(io, s, k, chosen[j])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def clear(io):  # type: ignore[no-untyped-def]
     """No intervention."""
     for i in range(IV_SUPPRESS_T, N_IO):
@@ -78,7 +79,7 @@ def clear(io):  # type: ignore[no-untyped-def]
     io[IV_BAR_P] = BAR_NONE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def suppress(io, k, bar):  # type: ignore[no-untyped-def]
     """No decision in month k; from k on ``bar`` (BAR_NONE, BAR_ALL or a programme) is barred."""
     clear(io)
@@ -87,7 +88,7 @@ def suppress(io, k, bar):  # type: ignore[no-untyped-def]
     io[IV_BAR_FROM] = k
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add(y, n_paths, all_pairs, mean, square, gap):  # type: ignore[no-untyped-def]
     """Add paths y[path, h, outcome] to the sums, squares and squared differences."""
     for a in range(n_paths):
@@ -106,7 +107,7 @@ def add(y, n_paths, all_pairs, mean, square, gap):  # type: ignore[no-untyped-de
             i += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cell_of(s, ai, k, edges):  # type: ignore[no-untyped-def]
     """Cell of (sex 2, age band 3, landgruppe 4, education 3) at month k."""
     age = (k - ai[BIRTH_T]) // 12
@@ -120,7 +121,7 @@ def cell_of(s, ai, k, edges):  # type: ignore[no-untyped-def]
     return ((ai[SEX] * 3 + band) * 4 + group) * 3 + s[EDUL]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def truth_block(  # type: ignore[no-untyped-def]
     seed, first, n, k0, k1, horizon, w, chosen, arms, bases, futures, targets, rate, edges, by_cell,
     sets, count, mean, square, gap, set_count, set_mean, set_square, set_gap,

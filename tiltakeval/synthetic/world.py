@@ -92,7 +92,7 @@ class World:
         return replace(self, **{section: replace(getattr(self, section), **changes)})
 
     def with_programme(self, key: str, **changes: Any) -> World:
-        """A world in which one programme has other numbers, e.g. ``with_programme("aft", b=(0, 0.5))``."""
+        """A world in which one programme has other numbers: ``with_programme("aft", b=(0.0, 0.5))``."""
         if key not in self.programmes:
             raise unknown("programme", key, self.programmes)
         changed = {**self.programmes, key: replace(self.programmes[key], **changes)}
@@ -152,7 +152,7 @@ class World:
 
 
 def load_world(source: str | Path = "standard") -> World:
-    """A world by name (a file in ``worlds/``) or by path. Raises InputError on unknown or missing keys."""
+    """A world by name (a file in ``worlds/``) or path. Raises InputError on unknown or missing keys."""
     path = Path(source)
     if path.suffix != ".toml":
         path = Path(__file__).parent / "worlds" / f"{source}.toml"
