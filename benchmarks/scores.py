@@ -50,16 +50,23 @@ def invented(units: int, *, seed: int, censored: bool, missing: bool) -> CrossSe
         for t in range(months):
             weights[:, t] = np.where(stop > t, 1 / 0.99**t, 0)[:, None]
     return CrossSection(
-        arms=ARMS, arm=arm, eligible=np.ones((units, len(ARMS)), dtype=bool),
-        weight=np.ones(units), person=person, covariates=x,
-        covariate_names=tuple(f"x{i}" for i in range(41)), outcomes=y, outcome_names=names,
-        units=("share",) * len(names), horizons=tuple(range(months)), population="invented",
-        estimand="vs_no_programme" if censored else "now_vs_wait", time_origin="vedtak",
+        arms=ARMS,
+        arm=arm,
+        eligible=np.ones((units, len(ARMS)), dtype=bool),
+        weight=np.ones(units),
+        person=person,
+        covariates=x,
+        covariate_names=tuple(f"x{i}" for i in range(41)),
+        outcomes=y,
+        outcome_names=names,
+        units=("share",) * len(names),
+        horizons=tuple(range(months)),
+        population="invented",
+        estimand="vs_no_programme" if censored else "now_vs_wait",
+        time_origin="vedtak",
         censor_weight=weights,
         subgroups={
-            f"g{i}": Subgroup(
-                levels=tuple("abc"), codes=rng.integers(0, 3, units).astype(np.int16)
-            )
+            f"g{i}": Subgroup(levels=tuple("abc"), codes=rng.integers(0, 3, units).astype(np.int16))
             for i in range(4)
         },
     )
@@ -75,14 +82,12 @@ def main() -> None:
     parser.add_argument("--contrasts", action="store_true")
     given = parser.parse_args()
     print(f"inputs: {vars(given)}")
-    design = invented(
-        given.units, seed=given.seed, censored=given.censored, missing=given.missing
-    )
+    design = invented(given.units, seed=given.seed, censored=given.censored, missing=given.missing)
     print(f"arms {design.counts()}; persons {np.unique(design.person).size}")
     options = {"contrasts": "all"} if given.contrasts else {}
     estimator = build(given.key, **options)
 
-    def timed(name: str, function):  # noqa: ANN001, ANN202
+    def timed(name: str, function):
         wall, cpu = time.perf_counter(), time.process_time()
         out = function()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -113,14 +113,17 @@ def test_the_design_is_not_changed(case) -> None:
 
 
 def test_small_subgroups_never_become_estimates(case) -> None:
-    key, estimator, design, _ = case
+    _, estimator, design, _ = case
     name, group = next(iter(design.subgroups.items()))
     codes = np.full(design.n, 1, dtype=np.int16)
     codes[np.flatnonzero(design.arm == 1)[:3]] = 0
     cut = replace(design, subgroups={name: replace(group, codes=codes)})
     table = estimator.estimate(cut).table
-    rows = table[(table.subgroup == f"{name}=a") & (table.programme == design.arms[1])
-                 & table.term.str.contains("effect|difference")]
+    rows = table[
+        (table.subgroup == f"{name}=a")
+        & (table.programme == design.arms[1])
+        & table.term.str.contains("effect|difference")
+    ]
     assert len(rows) and (rows.status == "not_supported").all() and rows.estimate.isna().all()
 
 

@@ -29,8 +29,14 @@ def frame() -> pd.DataFrame:
 
 def test_a_declared_file_becomes_a_cross_section() -> None:
     found = cross_section_from_frame(
-        frame(), treatment="treat", outcome="y", covariates="age,region", weight="w", cluster="id",
-        subgroups=["region"], placebo="past",
+        frame(),
+        treatment="treat",
+        outcome="y",
+        covariates="age,region",
+        weight="w",
+        cluster="id",
+        subgroups=["region"],
+        placebo="past",
     )
     assert found.arms == ("none", "treat")
     assert found.arm.tolist() == [1, 0, 1, 0, 0, 1]
@@ -47,7 +53,9 @@ def test_arms_are_named_by_their_values() -> None:
     assert found.arms == ("none", "aft", "amo")
     numbered = frame().assign(arm=[0, 1, 2, 0, 1, 2])
     assert cross_section_from_frame(numbered, treatment="arm", outcome="y").arms == (
-        "none", "arm=1", "arm=2",
+        "none",
+        "arm=1",
+        "arm=2",
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.cross_section import CrossSection, Subgroup
-from tiltakeval.design.prepared import Durations
+from tiltakeval.design.durations import Durations
 
 EFFECTS = (0.0, 1.0, 0.5)
 ARMS = ("none", "aft", "amo")
@@ -103,10 +103,14 @@ def make_durations(n: int = 300, *, seed: int = 0, late: bool = False) -> Durati
     if late:
         entry = np.minimum(rng.integers(0, 3, n), duration - 1).astype(np.float64)
     return Durations(
-        duration=duration, event=event, event_names=("job", "education"), arm=arm,
-        arms=("none", "aft"), weight=np.ones(n), person=np.arange(n), entry=entry,
+        duration=duration,
+        event=event,
+        event_names=("job", "education"),
+        arm=arm,
+        arms=("none", "aft"),
+        weight=np.ones(n),
+        person=np.arange(n),
+        entry=entry,
         population="invented",
-        subgroups={
-            "g": Subgroup(levels=("a", "b"), codes=rng.integers(0, 2, n).astype(np.int16))
-        },
+        subgroups={"g": Subgroup(levels=("a", "b"), codes=rng.integers(0, 2, n).astype(np.int16))},
     )

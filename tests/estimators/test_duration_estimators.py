@@ -22,8 +22,9 @@ def test_kaplan_meier_equals_lifelines_and_greenwood() -> None:
         fit = KaplanMeierFitter().fit(
             design.duration[rows], design.event[rows] > 0, entry=design.entry[rows]
         )
-        mine = table[(table.programme == name) & (table.subgroup == "all")
-                     & (table.term == "survival")]
+        mine = table[
+            (table.programme == name) & (table.subgroup == "all") & (table.term == "survival")
+        ]
         np.testing.assert_allclose(
             mine.estimate, fit.survival_function_at_times([1, 2, 3, 5]).to_numpy(), rtol=1e-9
         )
@@ -37,9 +38,14 @@ def test_kaplan_meier_equals_lifelines_and_greenwood() -> None:
 
 def test_ties_between_exits_are_taken_together() -> None:
     found = product_limit(
-        duration=np.array([1.0, 1, 1, 2, 2, 3]), event=np.array([1, 2, 0, 1, 2, 0]), exits=2,
-        times=np.array([1.0, 2, 3]), weight=np.ones(6), entry=np.zeros(6),
-        group=np.arange(6), groups=6,
+        duration=np.array([1.0, 1, 1, 2, 2, 3]),
+        event=np.array([1, 2, 0, 1, 2, 0]),
+        exits=2,
+        times=np.array([1.0, 2, 3]),
+        weight=np.ones(6),
+        entry=np.zeros(6),
+        group=np.arange(6),
+        groups=6,
     )
     np.testing.assert_allclose(found.survival, [4 / 6, 4 / 18, 4 / 18])
     expected = 1 / 6 + 4 / 6 / 3

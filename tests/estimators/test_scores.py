@@ -59,8 +59,14 @@ def test_scores_equal_the_formula_unit_by_unit(target: str, censored: bool) -> N
     )
     predictions = estimator._predict(work, 0)
     scores = score(
-        work.sums, propensity=work.propensity, allowed=work.allowed, w=work.w,
-        levels=work.levels, block=work.block, predictions=predictions, layout=work.layout,
+        work.sums,
+        propensity=work.propensity,
+        allowed=work.allowed,
+        w=work.w,
+        levels=work.levels,
+        block=work.block,
+        predictions=predictions,
+        layout=work.layout,
         groups=work.groups,
     )
     fold = nuisance.fold[work.units]
@@ -91,9 +97,16 @@ def test_results_are_the_same_for_one_and_two_threads() -> None:
     work, _ = pipeline._prepare(design, nuisance, targets, design.outcomes, 2, members, None, 3)
     found = [
         score(
-            work.sums, propensity=work.propensity, allowed=work.allowed, w=work.w,
-            levels=work.levels, block=work.block, predictions=estimator._predict(work, 0),
-            layout=work.layout, groups=work.groups, threads=threads,
+            work.sums,
+            propensity=work.propensity,
+            allowed=work.allowed,
+            w=work.w,
+            levels=work.levels,
+            block=work.block,
+            predictions=estimator._predict(work, 0),
+            layout=work.layout,
+            groups=work.groups,
+            threads=threads,
         )
         for threads in (1, 2)
     ]
@@ -124,8 +137,12 @@ def test_summed_ridge_equals_least_squares_on_the_training_units(
     x = design.covariates[order]
     censor = None if not censored else design.censor_weight[order, :, 1]
     found = fit_ridge(
-        [Regression(0, censor), Regression(2)], x=x, w=design.weight[order], block=block,
-        layout=layout, names=2,
+        [Regression(0, censor), Regression(2)],
+        x=x,
+        w=design.weight[order],
+        block=block,
+        layout=layout,
+        names=2,
     )
     y = design.outcomes.reshape(design.n, -1)
     for m, arm in enumerate((0, 2)):
@@ -137,8 +154,9 @@ def test_summed_ridge_equals_least_squares_on_the_training_units(
                     v *= design.censor_weight[rows, col // 2, 1]
                 full = np.column_stack([np.ones(rows.sum()), design.covariates[rows]])
                 root = np.sqrt(v)[:, None]
-                beta = np.linalg.lstsq(full * root, (y[rows, col] - block.centre[col])
-                                       * root[:, 0], rcond=None)[0]
+                beta = np.linalg.lstsq(
+                    full * root, (y[rows, col] - block.centre[col]) * root[:, 0], rcond=None
+                )[0]
                 np.testing.assert_allclose(found.beta[m][f][:, col], beta, rtol=1e-4, atol=1e-5)
 
 
@@ -154,8 +172,12 @@ def test_a_small_arm_borrows_the_slopes_of_the_comparison(
 
     def gap() -> float:
         found = fit_ridge(
-            [Regression(0), Regression(2)], x=small.covariates[layout.order],
-            w=small.weight[layout.order], block=block, layout=layout, names=2,
+            [Regression(0), Regression(2)],
+            x=small.covariates[layout.order],
+            w=small.weight[layout.order],
+            block=block,
+            layout=layout,
+            names=2,
         )
         return float(np.abs(found.beta[1][0][1:] - found.beta[0][0][1:]).max())
 

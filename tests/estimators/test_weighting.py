@@ -33,8 +33,12 @@ def test_known_effects_are_within_their_intervals_about_as_often_as_claimed(key:
         design = make_design(600, seed=seed, months=1, recurring=False)
         options = {"folds": 3} if key.startswith("aipw") else {}
         table = build(key, bands=False, placebo=False, **options).estimate(design).table
-        row = table[(table.term == "effect") & (table.subgroup == "all")
-                    & (table.comparator == "none") & (table.outcome == "work")]
+        row = table[
+            (table.term == "effect")
+            & (table.subgroup == "all")
+            & (table.comparator == "none")
+            & (table.outcome == "work")
+        ]
         truth = row.programme.map(dict(zip(("none", "aft", "amo"), EFFECTS)))
         covered += ((row.conf_low <= truth) & (truth <= row.conf_high)).tolist()
         gaps += (row.estimate - truth).tolist()
@@ -46,10 +50,16 @@ def test_known_effects_are_within_their_intervals_about_as_often_as_claimed(key:
 
 def test_an_unadjusted_difference_misses_what_weighting_finds() -> None:
     design = make_design(3000, seed=1, recurring=False, months=1)
-    plain = build("difference_in_means").estimate(design).select(
-        programme="aft", outcome="work", subgroup="all", term="effect")
-    fine = AIPW().estimate(design).select(
-        programme="aft", outcome="work", subgroup="all", term="effect")
+    plain = (
+        build("difference_in_means")
+        .estimate(design)
+        .select(programme="aft", outcome="work", subgroup="all", term="effect")
+    )
+    fine = (
+        AIPW()
+        .estimate(design)
+        .select(programme="aft", outcome="work", subgroup="all", term="effect")
+    )
     assert abs(plain.table.estimate[0] - 1) > 4 * plain.table.std_error[0]
     assert abs(fine.table.estimate[0] - 1) < 3 * fine.table.std_error[0]
 
@@ -70,8 +80,13 @@ def test_censoring_weights_recover_the_effect_without_later_entry() -> None:
         weights[:, t] = np.where(gone, 0, 1 / stay)[:, None]
     wait = replace(design, outcomes=outcomes)
     never = replace(wait, censor_weight=weights, estimand="vs_no_programme")
-    pick = {"programme": "aft", "outcome": "work", "subgroup": "all", "term": "effect",
-            "horizon": 3}
+    pick = {
+        "programme": "aft",
+        "outcome": "work",
+        "subgroup": "all",
+        "term": "effect",
+        "horizon": 3,
+    }
     naive = AIPW(folds=3).estimate(wait).select(**pick).table
     for estimator in (AIPW(folds=3), IPW()):
         found = estimator.estimate(never).select(**pick).table
@@ -84,10 +99,10 @@ def test_censoring_weights_recover_the_effect_without_later_entry() -> None:
 @pytest.mark.parametrize("censored", [False, True])
 def test_ipw_influence_is_the_derivative_by_each_units_weight(key: str, censored: bool) -> None:
     # the estimated propensities move with the weights too, so this checks their part
-    design = make_design(220, seed=7, months=2, recurring=False, weighted=True, missing=True,
-                         censored=censored)
-    estimator = build(key, bands=False, placebo=False, floor=0.0, min_arm=5,
-                      ridge_propensity=1e-6)
+    design = make_design(
+        220, seed=7, months=2, recurring=False, weighted=True, missing=True, censored=censored
+    )
+    estimator = build(key, bands=False, placebo=False, floor=0.0, min_arm=5, ridge_propensity=1e-6)
     full = estimator.estimate(design)
     assert full.influence.groups == design.n
     z = full.influence.columns(np.arange(len(full)))
@@ -125,8 +140,10 @@ def test_contrasts_of_programmes_share_people_and_influence() -> None:
     found = AIPW(target="programmes", contrasts="all", folds=3).estimate(design)
     pick = {"subgroup": "all", "term": "effect"}
     direct = found.select(programme="aft", comparator="amo", **pick)
-    made = contrast(found.select(programme="aft", comparator="none", **pick),
-                    found.select(programme="amo", comparator="none", **pick))
+    made = contrast(
+        found.select(programme="aft", comparator="none", **pick),
+        found.select(programme="amo", comparator="none", **pick),
+    )
     np.testing.assert_allclose(direct.table.estimate, made.table.estimate, rtol=1e-6)
     np.testing.assert_allclose(direct.table.std_error, made.table.std_error, rtol=1e-5)
     pairs = AIPW(contrasts=(("aft", "amo"),), folds=3).estimate(design)
@@ -142,8 +159,10 @@ def test_units_barred_from_a_programme_play_no_part_in_it() -> None:
     changed[barred] += 50
     options = {"folds": 3, "bands": False, "placebo": False}
     pick = {"programme": "amo", "term": "effect"}
-    ipw = [IPW(bands=False, placebo=False).estimate(d).select(**pick).table.estimate
-           for d in (design, replace(design, outcomes=changed))]
+    ipw = [
+        IPW(bands=False, placebo=False).estimate(d).select(**pick).table.estimate
+        for d in (design, replace(design, outcomes=changed))
+    ]
     np.testing.assert_allclose(*ipw, rtol=1e-5)
     weights = AIPW(**options).nuisance(design).weights(design, 2)
     assert (weights[barred] == 0).all()
@@ -188,16 +207,23 @@ def test_the_order_of_units_is_irrelevant(estimator) -> None:
 def test_duplicates_with_half_the_weight_change_nothing(estimator) -> None:
     design = make_design(500, seed=1, weighted=True)
     twice = design.take(np.tile(np.arange(design.n), 2))
-    close(estimator.estimate(design),
-          estimator.estimate(replace(twice, weight=twice.weight / 2)), rtol=1e-5)
+    close(
+        estimator.estimate(design),
+        estimator.estimate(replace(twice, weight=twice.weight / 2)),
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_renumbering_the_programmes_only_relabels(estimator) -> None:
     design = make_design(500, seed=1, restricted=True)
     swap = np.array([0, 2, 1])
-    other = replace(design, arms=("none", "amo", "aft"), arm=swap[design.arm].astype(np.int16),
-                    eligible=design.eligible[:, swap])
+    other = replace(
+        design,
+        arms=("none", "amo", "aft"),
+        arm=swap[design.arm].astype(np.int16),
+        eligible=design.eligible[:, swap],
+    )
     close(estimator.estimate(design), estimator.estimate(other), rtol=1e-4, atol=1e-5)
 
 
@@ -284,10 +310,19 @@ def test_trimming_is_counted_and_never_looks_at_outcomes() -> None:
     assert np.array_equal(other.trimmed, nuisance.trimmed)
 
 
-@pytest.mark.parametrize("options", [
-    {"folds": 1}, {"floor": 1.0}, {"level": 95}, {"learner_outcome": "ridgee"},
-    {"learner_propensity": "x"}, {"seeds": 0}, {"colour": 1}, {"target": "ate"},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"folds": 1},
+        {"floor": 1.0},
+        {"level": 95},
+        {"learner_outcome": "ridgee"},
+        {"learner_propensity": "x"},
+        {"seeds": 0},
+        {"colour": 1},
+        {"target": "ate"},
+    ],
+)
 def test_bad_options_are_input_errors(options: dict) -> None:
     with pytest.raises(InputError):
         build("aipw_att", **options)
@@ -296,10 +331,12 @@ def test_bad_options_are_input_errors(options: dict) -> None:
 @pytest.mark.parametrize("learner", ["forest", "boosting"])
 def test_tree_learners_find_the_effect(learner: str) -> None:
     design = make_design(700, seed=2, arms=2, months=1, recurring=False)
-    found = AIPW(learner_outcome=learner, learner_propensity=learner, trees=40, folds=3,
-                 placebo=False).estimate(design)
+    found = AIPW(
+        learner_outcome=learner, learner_propensity=learner, trees=40, folds=3, placebo=False
+    ).estimate(design)
     row = found.select(outcome="work", subgroup="all", term="effect").table
     assert abs(row.estimate[0] - 1) < 3.5 * row.std_error[0]
-    again = AIPW(learner_outcome=learner, learner_propensity=learner, trees=40, folds=3,
-                 placebo=False).estimate(design)
+    again = AIPW(
+        learner_outcome=learner, learner_propensity=learner, trees=40, folds=3, placebo=False
+    ).estimate(design)
     assert np.array_equal(found.table.estimate, again.table.estimate)

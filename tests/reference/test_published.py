@@ -13,8 +13,22 @@ from tiltakeval.design.prepared import cross_section_from_frame, durations_from_
 from tiltakeval.estimators import build
 
 NSW = ("age", "educ", "black", "hisp", "marr", "nodegree", "re74", "re75", "u74", "u75")
-PENN = ("female", "black", "othrace", "dep", "q2", "q3", "q4", "q5", "q6", "agelt35", "agegt54",
-        "durable", "lusd", "husd")
+PENN = (
+    "female",
+    "black",
+    "othrace",
+    "dep",
+    "q2",
+    "q3",
+    "q4",
+    "q5",
+    "q6",
+    "agelt35",
+    "agegt54",
+    "durable",
+    "lusd",
+    "husd",
+)
 
 
 def digits(found: float, expected: float, places: int) -> None:
@@ -27,8 +41,9 @@ def nsw(controls: bool):
         others = causaldata.cps_mixtape.load_pandas().data
         data = pd.concat([data[data.treat == 1], others], ignore_index=True)
     data = data.assign(u74=(data.re74 == 0).astype(float), u75=(data.re75 == 0).astype(float))
-    return cross_section_from_frame(data, treatment="treat", outcome="re78", covariates=NSW,
-                                    units={"re78": "usd"})
+    return cross_section_from_frame(
+        data, treatment="treat", outcome="re78", covariates=NSW, units={"re78": "usd"}
+    )
 
 
 def test_nsw_experiment() -> None:
@@ -61,20 +76,38 @@ def job_corps(shared: Path) -> pd.DataFrame:
 
 
 def test_job_corps_offer(job_corps: pd.DataFrame) -> None:
-    names = ("everwkdy1", "earnq4", "earny2", "earny3", "earny4", "pworky1", "pworky2", "pworky3",
-             "pworky4", "trainy1")
-    design = cross_section_from_frame(job_corps, treatment="assignment", outcome=names,
-                                      subgroups="female")
+    names = (
+        "everwkdy1",
+        "earnq4",
+        "earny2",
+        "earny3",
+        "earny4",
+        "pworky1",
+        "pworky2",
+        "pworky3",
+        "pworky4",
+        "trainy1",
+    )
+    design = cross_section_from_frame(
+        job_corps, treatment="assignment", outcome=names, subgroups="female"
+    )
     found = build("regression", errors="HC1").estimate(design).table
     rows = found[found.subgroup == "all"].set_index("outcome")
     for name, estimate, error, places in (
-        ("everwkdy1", -0.077, 0.011, 3), ("earnq4", -15.8, 3.0, 1), ("earny2", -2.3, 3.2, 1),
-        ("earny3", 11.5, 3.4, 1), ("earny4", 16.06, 4.07, 2),
+        ("everwkdy1", -0.077, 0.011, 3),
+        ("earnq4", -15.8, 3.0, 1),
+        ("earny2", -2.3, 3.2, 1),
+        ("earny3", 11.5, 3.4, 1),
+        ("earny4", 16.06, 4.07, 2),
     ):
         digits(rows.loc[name, "estimate"], estimate, places)
         digits(rows.loc[name, "std_error"], error, places)
-    for name, estimate in (("pworky1", -9.9), ("pworky2", -1.4), ("pworky3", 2.3),
-                           ("pworky4", 3.3)):
+    for name, estimate in (
+        ("pworky1", -9.9),
+        ("pworky2", -1.4),
+        ("pworky3", 2.3),
+        ("pworky4", 3.3),
+    ):
         digits(rows.loc[name, "estimate"], estimate, 1)
     digits(rows.loc["trainy1", "estimate"], 0.340, 3)
     year_4 = found[found.outcome == "earny4"].set_index("subgroup")
@@ -88,8 +121,9 @@ def test_job_corps_offer(job_corps: pd.DataFrame) -> None:
 
 
 def test_job_corps_training(job_corps: pd.DataFrame) -> None:
-    design = cross_section_from_frame(job_corps, treatment="assignment",
-                                      outcome=("earny4", "trained"))
+    design = cross_section_from_frame(
+        job_corps, treatment="assignment", outcome=("earny4", "trained")
+    )
     row = build("iv_2sls", uptake="trained").estimate(design).select(outcome="earny4").table.iloc[0]
     digits(row.estimate, 56.9, 1)
     digits(row.std_error, 14.5, 1)
@@ -118,8 +152,9 @@ def test_penn_bonus_arm_4(penn: pd.DataFrame) -> None:
 
 
 def test_penn_bonus_every_arm(penn: pd.DataFrame) -> None:
-    design = cross_section_from_frame(penn, treatment="tg", outcome=("log_weeks", "inuidur1"),
-                                      covariates=PENN)
+    design = cross_section_from_frame(
+        penn, treatment="tg", outcome=("log_weeks", "inuidur1"), covariates=PENN
+    )
     found = build("regression").estimate(design).table
     logs = found[found.outcome == "log_weeks"]
     for value, expected in zip(logs.estimate, (-0.041, -0.070, -0.060, -0.072, -0.037, -0.115)):
@@ -133,8 +168,11 @@ def test_penn_bonus_every_arm(penn: pd.DataFrame) -> None:
 
 def test_penn_bonus_survival(penn: pd.DataFrame) -> None:
     two = penn[penn.tg.isin([0, 4])]
-    two = two.assign(bonus=(two.tg == 4).astype(int), left=(two.inuidur1 < 27).astype(int),
-                     weeks=two.inuidur1.clip(upper=27))
+    two = two.assign(
+        bonus=(two.tg == 4).astype(int),
+        left=(two.inuidur1 < 27).astype(int),
+        weeks=two.inuidur1.clip(upper=27),
+    )
     design = durations_from_frame(two, duration="weeks", event="left", treatment="bonus")
     found = build("kaplan_meier", times=(10,)).estimate(design).select(term="survival").table
     for value, expected in zip(found.estimate, (0.515, 0.472)):

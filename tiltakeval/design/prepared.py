@@ -2,174 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tiltakeval.design.cross_section import COMPARISON, CrossSection, Subgroup
-from tiltakeval.errors import InputError, InputErrors, unknown
+from tiltakeval.design.columns import (
+    as_text,
+    code_arms,
+    frame_fingerprint,
+    listed,
+    numeric_covariates,
+    outcome_column,
+    refuse_missing,
+    require_columns,
+    subgroup_of,
+    unit_of,
+)
+from tiltakeval.design.cross_section import CrossSection
+from tiltakeval.design.durations import Durations
+from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
 
-MAX_LEVELS = 50
-MAX_ARMS = 20
-
-
-def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        return tuple(part.strip() for part in names.split(",") if part.strip())
-    return tuple(names)
-
-
-def require_columns(df: pd.DataFrame, names: Sequence[str | None], *, where: str) -> None:
-    """Raise InputErrors naming every column that isn't there, with the nearest that is."""
-    known = [str(name) for name in df.columns]
-    lost = [name for name in dict.fromkeys(names) if name and name not in known]
-    errors = [unknown("column", name, known, where=where) for name in lost]
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise InputErrors(errors, title=f"{len(errors)} columns aren't in the file")
-
-
-def _missing(values: pd.Series, *, column: str, what: str, where: str) -> None:
-    count = int(values.isna().sum())
-    if count:
-        raise InputError(
-            f"{count} of {len(values)} rows have no {what}", where=f"{where}, column '{column}'",
-            remedy="Drop these rows or fill them by a declared rule before estimating.",
-        )
-
-
-def code_arms(
-    values: pd.Series, *, comparison: str | float | int | bool | None, where: str,
-    names: Mapping[str, str] | None = None,
-) -> tuple[tuple[str, ...], NDArray[np.int16]]:
-    """Arm names (comparison first, called "none") and a code per row.
-
-    0/1 and boolean columns need no declaration: 0 is the comparison and the arm is named after the
-    column. Otherwise each value is an arm, and ``comparison`` names the value that isn't.
-    """
-    column = str(values.name)
-    _missing(values, column=column, what="treatment", where=where)
-    plain = values.astype(object)
-    levels = sorted(plain.unique(), key=lambda v: (str(type(v)), v))
-    if len(levels) < 2:
-        raise InputError(
-            "every row has the same treatment", where=f"{where}, column '{column}'",
-            remedy="The file must hold both treated and comparison rows.",
-        )
-    if len(levels) > MAX_ARMS:
-        raise InputError(
-            f"{len(levels)} different treatments: more than {MAX_ARMS}",
-            where=f"{where}, column '{column}'",
-            remedy="The treatment must be a 0/1 column or name a few arms.",
-        )
-    text = {_text(level): level for level in levels}
-    if comparison is not None:
-        key = _text(comparison)
-        if key not in text:
-            raise unknown("value of the treatment column", key, text, where="comparison")
-    elif "0" in text:
-        key = "0"
-    else:
-        raise InputError(
-            "which rows are the comparison isn't clear", where=f"{where}, column '{column}'",
-            remedy=f"Say comparison = one of: {', '.join(sorted(text))}.",
-        )
-    others = [name for name in text if name != key]
-    if len(others) == 1 and others[0] == "1":
-        labels = [column]
-    elif key == "0" and all(name.lstrip("-").isdigit() for name in others):
-        labels = [f"{column}={name}" for name in others]
-    else:
-        labels = others
-    named = [(names or {}).get(raw, label) for raw, label in zip(others, labels)]
-    code = {text[key]: 0, **{text[name]: i + 1 for i, name in enumerate(others)}}
-    return (COMPARISON, *named), plain.map(code).to_numpy(dtype=np.int16)
-
-
-def _text(value: object) -> str:
-    """A value as text, 1.0 and True like 1."""
-    if isinstance(value, bool | np.bool_):
-        return str(int(value))
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def numeric_covariates(
-    df: pd.DataFrame, names: Sequence[str], *, where: str
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """[n, p] covariates: numbers as they are, text and categories one indicator a level but the first.
-
-    Raises InputError for missing values (counted) or a text column with too many levels.
-    """
-    columns: list[NDArray[np.float64]] = []
-    labels: list[str] = []
-    errors: list[InputError] = []
-    for name in names:
-        values = df[name]
-        place = f"{where}, column '{name}'"
-        count = int(values.isna().sum())
-        if count:
-            errors.append(
-                InputError(
-                    f"{count} of {len(df)} values of the covariate are missing", where=place,
-                    remedy="Fill them by a declared rule and add an indicator for missing.",
-                )
-            )
-            continue
-        numeric = pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)
-        if numeric and not isinstance(values.dtype, pd.CategoricalDtype):
-            array = values.to_numpy(dtype=np.float64)
-            if not np.isfinite(array).all():
-                errors.append(InputError("the covariate has infinite values", where=place))
-                continue
-            columns.append(array)
-            labels.append(name)
-            continue
-        levels = sorted(values.astype(str).unique())
-        if len(levels) > MAX_LEVELS:
-            errors.append(
-                InputError(
-                    f"the covariate is text with {len(levels)} different values", where=place,
-                    remedy=f"Group it into at most {MAX_LEVELS} levels, or make it a number.",
-                )
-            )
-            continue
-        for level in levels[1:]:
-            columns.append((values.astype(str) == level).to_numpy(dtype=np.float64))
-            labels.append(f"{name}={level}")
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise InputErrors(errors, title=f"{len(errors)} covariates can't be used")
-    matrix = np.stack(columns, axis=1) if columns else np.zeros((len(df), 0))
-    return matrix, tuple(labels)
-
-
-def _outcome(df: pd.DataFrame, name: str, *, where: str) -> NDArray[np.float32]:
-    values = df[name]
-    if not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
-        raise InputError(
-            "an outcome must be a number", where=f"{where}, column '{name}'",
-            remedy="Code it as a number (0/1 for a share).",
-        )
-    array = values.astype("float64").to_numpy(dtype=np.float64)
-    if not np.isfinite(array).any():
-        raise InputError("no value of the outcome is observed", where=f"{where}, column '{name}'")
-    return np.where(np.isfinite(array), array, np.nan).astype(np.float32)
-
-
-def _unit(values: NDArray) -> str:
-    seen = values[np.isfinite(values)]
-    return "share" if np.isin(seen, (0, 1)).all() else "value"
+__all__ = ["Durations", "cross_section_from_frame", "durations_from_frame"]
 
 
 def cross_section_from_frame(
@@ -197,15 +53,16 @@ def cross_section_from_frame(
     values are the levels; ``placebo`` outcomes from before the treatment. Raises InputError with the
     column, the count of missing values or the nearest valid name.
     """
-    outcomes, names = _listed(outcome), _listed(covariates)
-    before = _listed(placebo)
+    outcomes, names = listed(outcome), listed(covariates)
+    before = listed(placebo)
     groups = (
-        dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in _listed(subgroups)}
+        dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in listed(subgroups)}
     )
     if not outcomes:
         raise InputError("no outcome is declared", where=where, remedy="Say outcome = a column.")
     require_columns(
-        df, [treatment, *outcomes, *names, weight, cluster, *groups.values(), *before],
+        df,
+        [treatment, *outcomes, *names, weight, cluster, *groups.values(), *before],
         where=where,
     )
     used = [name for name in names if name in (treatment, *outcomes)]
@@ -219,16 +76,18 @@ def cross_section_from_frame(
     x, x_names = numeric_covariates(df, names, where=where)
     w = np.ones(len(df))
     if weight is not None:
-        _missing(df[weight], column=weight, what="weight", where=where)
+        refuse_missing(df[weight], column=weight, what="weight", where=where)
         w = df[weight].to_numpy(dtype=np.float64)
     person = np.arange(len(df), dtype=np.int64)
     if cluster is not None:
-        _missing(df[cluster], column=cluster, what="cluster", where=where)
+        refuse_missing(df[cluster], column=cluster, what="cluster", where=where)
         person = pd.factorize(df[cluster], sort=True)[0].astype(np.int64)
-    y = np.stack([_outcome(df, name, where=where) for name in outcomes], axis=1)[:, None, :]
+    y = np.stack([outcome_column(df, name, where=where) for name in outcomes], axis=1)[:, None, :]
     y0 = None
     if before:
-        y0 = np.stack([_outcome(df, name, where=where) for name in before], axis=1)[:, None, :]
+        y0 = np.stack([outcome_column(df, name, where=where) for name in before], axis=1)[
+            :, None, :
+        ]
     declared = units or {}
     attrition = Attrition.of(population, [("rows_of_file", int(np.unique(person).size), len(df))])
     return CrossSection(
@@ -241,7 +100,7 @@ def cross_section_from_frame(
         covariate_names=x_names,
         outcomes=y,
         outcome_names=outcomes,
-        units=tuple(declared.get(k, _unit(y[:, 0, i])) for i, k in enumerate(outcomes)),
+        units=tuple(declared.get(k, unit_of(y[:, 0, i])) for i, k in enumerate(outcomes)),
         horizons=(None,),
         placebo=y0,
         placebo_names=before,
@@ -255,54 +114,6 @@ def cross_section_from_frame(
             df[list(dict.fromkeys([treatment, *outcomes, *names, *groups.values(), *before]))]
         ),
     )
-
-
-def subgroup_of(values: pd.Series) -> Subgroup:
-    """A subgrouping by a column's values; missing values are in no level."""
-    codes, levels = pd.factorize(values, sort=True)
-    if len(levels) > MAX_LEVELS:
-        raise InputError(
-            f"{len(levels)} levels are too many for subgroups", where=f"column '{values.name}'",
-            remedy=f"Group it into at most {MAX_LEVELS} levels.",
-        )
-    return Subgroup(levels=tuple(_text(level) for level in levels), codes=codes.astype(np.int16))
-
-
-def frame_fingerprint(df: pd.DataFrame) -> str:
-    """A short hash of the columns' names and values, whatever the index."""
-    digest = hashlib.sha256("|".join(map(str, df.columns)).encode())
-    hashed = pd.util.hash_pandas_object(df.reset_index(drop=True), index=False)
-    digest.update(hashed.to_numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Durations:
-    """n spells: ``duration`` [n] > 0, ``event`` [n] 0 = censored, 1.. = ``event_names``, and arms.
-
-    ``entry`` [n] is the time from which the spell is observed (left truncation), 0 by default.
-    """
-
-    duration: NDArray[np.float64]
-    event: NDArray[np.int16]
-    event_names: tuple[str, ...]
-    arm: NDArray[np.int16]
-    arms: tuple[str, ...]
-    weight: NDArray[np.float64]
-    person: NDArray[np.int64]
-    entry: NDArray[np.float64]
-    subgroups: Mapping[str, Subgroup]
-    population: str
-    estimand: str = "vs_comparison"
-    time_origin: str = "none"
-    unit: str = "share"
-    attrition: Attrition = Attrition()
-    fingerprint: str = ""
-
-    @property
-    def n(self) -> int:
-        """Number of spells."""
-        return int(self.duration.shape[0])
 
 
 def durations_from_frame(
@@ -326,9 +137,9 @@ def durations_from_frame(
     is an exit called after the column), or several 0/1 columns, at most one of them 1 in a row.
     Without ``treatment`` all rows are one arm. Raises InputError.
     """
-    columns = _listed(event)
+    columns = listed(event)
     groups = (
-        dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in _listed(subgroups)}
+        dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in listed(subgroups)}
     )
     require_columns(
         df, [duration, *columns, treatment, weight, cluster, entry, *groups.values()], where=where
@@ -337,16 +148,18 @@ def durations_from_frame(
         raise InputError("the file has no rows", where=where)
     for name in (duration, *columns, weight, cluster, entry):
         if name:
-            _missing(df[name], column=name, what="value", where=where)
+            refuse_missing(df[name], column=name, what="value", where=where)
     length = df[duration].to_numpy(dtype=np.float64)
     start = np.zeros(len(df)) if entry is None else df[entry].to_numpy(dtype=np.float64)
     if (length <= start).any():
         raise InputError(
             f"{int((length <= start).sum())} spells don't last beyond their entry",
-            where=f"{where}, column '{duration}'", remedy="Durations must be above 0 (and entry).",
+            where=f"{where}, column '{duration}'",
+            remedy="Durations must be above 0 (and entry).",
         )
     names, code = _events(df, columns, censored=censored, where=where)
-    arms, arm = ("all",), np.zeros(len(df), dtype=np.int16)
+    arms: tuple[str, ...] = ("all",)
+    arm = np.zeros(len(df), dtype=np.int16)
     if treatment is not None:
         arms, arm = code_arms(df[treatment], comparison=comparison, where=where)
     person = np.arange(len(df), dtype=np.int64)
@@ -355,8 +168,16 @@ def durations_from_frame(
     w = np.ones(len(df)) if weight is None else df[weight].to_numpy(dtype=np.float64)
     attrition = Attrition.of(population, [("rows_of_file", int(np.unique(person).size), len(df))])
     return Durations(
-        duration=length, event=code, event_names=names, arm=arm, arms=arms, weight=w,
-        person=person, entry=start, population=population, attrition=attrition,
+        duration=length,
+        event=code,
+        event_names=names,
+        arm=arm,
+        arms=arms,
+        weight=w,
+        person=person,
+        entry=start,
+        population=population,
+        attrition=attrition,
         subgroups={name: subgroup_of(df[column]) for name, column in groups.items()},
         fingerprint=frame_fingerprint(df[[duration, *columns]]),
     )
@@ -377,8 +198,8 @@ def _events(
         return tuple(columns), found.astype(np.int16)
     if not columns:
         raise InputError("no exit is declared", where=where, remedy="Say event = a column.")
-    values = df[columns[0]].map(_text)
-    none = _text(censored)
+    values = df[columns[0]].map(as_text)
+    none = as_text(censored)
     levels = sorted(level for level in values.unique() if level != none)
     if not levels:
         raise InputError("every spell is censored", where=f"{where}, column '{columns[0]}'")

@@ -27,11 +27,15 @@ class Entry:
 
 CHECKS: Mapping[str, Entry] = {
     "balance": Entry(
-        "balance", "are covariates alike after weighting", ("design", "nuisance"),
+        "balance",
+        "are covariates alike after weighting",
+        ("design", "nuisance"),
         ("balance_smd",),
     ),
     "overlap": Entry(
-        "overlap", "are there enough comparable units", ("design", "nuisance"),
+        "overlap",
+        "are there enough comparable units",
+        ("design", "nuisance"),
         ("overlap_share", "effective_units"),
     ),
     "placebo_outcomes": Entry(
@@ -41,8 +45,10 @@ CHECKS: Mapping[str, Entry] = {
         "support", "how many units carry each month", ("estimates",), ("support_units",)
     ),
     "sensitivity": Entry(
-        "sensitivity", "how strong an unseen factor would have to be",
-        ("design", "nuisance", "estimates"), (),
+        "sensitivity",
+        "how strong an unseen factor would have to be",
+        ("design", "nuisance", "estimates"),
+        (),
     ),
 }
 

@@ -24,12 +24,17 @@ def balance(
     """
     return tuple(
         _one(design, nuisance, a, limit=balance_smd, target=target)
-        for a in nuisance.present if a != 0
+        for a in nuisance.present
+        if a != 0
     )
 
 
 def standardised_differences(
-    x: Floats, *, treated: NDArray[np.bool_], other: NDArray[np.bool_], before: Floats,
+    x: Floats,
+    *,
+    treated: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    before: Floats,
     after: Floats,
 ) -> pd.DataFrame:
     """Means and standardised differences of the columns of ``x`` [n, p] under two sets of weights."""
@@ -66,8 +71,11 @@ def _one(
     if min(treated.sum(), other.sum()) < 2 or not design.covariate_names:
         return Check(key="balance", status="not_evaluated", scope=scope, threshold=limit)
     detail = standardised_differences(
-        design.covariates.astype(np.float64), treated=treated, other=other,
-        before=design.weight.astype(np.float64), after=weights,
+        design.covariates.astype(np.float64),
+        treated=treated,
+        other=other,
+        before=design.weight.astype(np.float64),
+        after=weights,
     )
     detail.insert(0, "covariate", list(design.covariate_names))
     detail = detail.assign(n_treated=int(treated.sum()), n_comparison=int(other.sum()))

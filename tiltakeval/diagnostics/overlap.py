@@ -29,12 +29,18 @@ def overlap(
     """
     return tuple(
         _one(design, nuisance, a, share=overlap_share, least=effective_units, target=target)
-        for a in nuisance.present if a != 0
+        for a in nuisance.present
+        if a != 0
     )
 
 
 def _one(
-    design: CrossSection, nuisance: Nuisance, programme: int, *, share: float, least: float,
+    design: CrossSection,
+    nuisance: Nuisance,
+    programme: int,
+    *,
+    share: float,
+    least: float,
     target: str,
 ) -> Check:
     scope = {"population": design.population, "programme": design.arms[programme]}
@@ -50,9 +56,7 @@ def _one(
     with np.errstate(divide="ignore"):
         index = np.log(e[:, programme]) - np.log(e[:, 0])
     w = design.weight
-    lost = treated & (
-        (index > index[other].max()) | nuisance.clipped[:, 0] | nuisance.trimmed
-    )
+    lost = treated & ((index > index[other].max()) | nuisance.clipped[:, 0] | nuisance.trimmed)
     outside = float(w[lost].sum() / w[treated].sum())
     relative = weights[other] / weights[other].sum()
     detail = pd.DataFrame(
@@ -74,7 +78,7 @@ def _one(
         message={
             "outside": outside,
             "outside_limit": share,
-            "clipped": float(nuisance.clipped[np.ix_(inside, arms)].any(axis=1).mean()),
+            "clipped": float(nuisance.clipped[inside][:, arms].any(axis=1).mean()),
             "trimmed": float((nuisance.trimmed & inside).sum() / inside.sum()),
             "trimmed_treated": float((nuisance.trimmed & treated).sum() / treated.sum()),
             "largest_weight": float(relative.max()),

@@ -49,9 +49,7 @@ def wald(theta: Floats, z: Floats) -> Wald | None:
     return Wald(w, rank, groups - rank, float(stats.f.sf(f, rank, groups - rank)))
 
 
-def placebo_outcomes(
-    *, estimates: Estimates, placebo_level: float = 0.05
-) -> tuple[Check, ...]:
+def placebo_outcomes(*, estimates: Estimates, placebo_level: float = 0.05) -> tuple[Check, ...]:
     """A check per population and programme: joint test over all placebo outcomes and months.
 
     Fails when p < ``placebo_level``. ``statistic`` is the p value. Silence of this test doesn't show
@@ -71,8 +69,13 @@ def placebo_outcomes(
             result = wald(theta, estimates.influence.columns(usable))
         if result is None:
             found.append(
-                Check(key="placebo_outcomes", status="not_evaluated", scope=scope,
-                      threshold=placebo_level, detail=detail.reset_index(drop=True))
+                Check(
+                    key="placebo_outcomes",
+                    status="not_evaluated",
+                    scope=scope,
+                    threshold=placebo_level,
+                    detail=detail.reset_index(drop=True),
+                )
             )
             continue
         found.append(
@@ -83,8 +86,11 @@ def placebo_outcomes(
                 statistic=result.p_value,
                 threshold=placebo_level,
                 message={
-                    "wald": result.statistic, "df": result.rank, "df_residual": result.residual,
-                    "p_value": result.p_value, "estimates": int(usable.size),
+                    "wald": result.statistic,
+                    "df": result.rank,
+                    "df_residual": result.residual,
+                    "p_value": result.p_value,
+                    "estimates": int(usable.size),
                 },
                 detail=detail.reset_index(drop=True),
             )

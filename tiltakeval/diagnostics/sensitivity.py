@@ -23,15 +23,17 @@ Floats = NDArray[np.floating]
 BENCHMARKS = 5
 
 
-def robustness_value(gap: Floats, *, sigma: Floats, nu: float) -> NDArray[np.float64]:
+def robustness_value(gap: float, *, sigma: float, nu: float) -> float:
     """The r at which sqrt(r * r / (1 - r)) sigma nu equals ``gap`` >= 0."""
-    q = (np.maximum(gap, 0.0) / (sigma * nu)) ** 2
-    return (-q + np.sqrt(q**2 + 4 * q)) / 2
+    if sigma * nu <= 0:  # nothing is left for a hidden factor to explain
+        return float(gap > 0)
+    q = (max(gap, 0.0) / (sigma * nu)) ** 2
+    return float((-q + np.sqrt(q**2 + 4 * q)) / 2)
 
 
-def bias_bound(*, sigma: Floats, nu: float, y: float, d: float) -> Floats:
+def bias_bound(*, sigma: float, nu: float, y: float, d: float) -> float:
     """Largest bias from a factor that explains shares ``y`` of the outcome and ``d`` of the weights."""
-    return np.sqrt(y * d / (1 - d)) * sigma * nu
+    return float(np.sqrt(y * d / (1 - d)) * sigma * nu)
 
 
 def sensitivity(
@@ -51,14 +53,15 @@ def sensitivity(
     return tuple(found)
 
 
-def _one(
-    design: CrossSection, nuisance: Nuisance, estimates: Estimates, programme: int
-) -> Check:
+def _one(design: CrossSection, nuisance: Nuisance, estimates: Estimates, programme: int) -> Check:
     scope = {"population": design.population, "programme": design.arms[programme]}
     table = estimates.table
     part = table[
-        (table["programme"] == design.arms[programme]) & (table["comparator"] == design.arms[0])
-        & (table["term"] == "effect") & (table["subgroup"] == "all") & table["estimate"].notna()
+        (table["programme"] == design.arms[programme])
+        & (table["comparator"] == design.arms[0])
+        & (table["term"] == "effect")
+        & (table["subgroup"] == "all")
+        & table["estimate"].notna()
         & table["population"].str.endswith(":att")
     ]
     open_to = design.eligible[:, programme] & design.eligible[:, 0] & nuisance.kept
@@ -76,8 +79,13 @@ def _one(
     for _, row in part.iterrows():
         y = _outcome(design, row)[rows].astype(np.float64)
         seen = np.isfinite(y)
-        sigma, shares = _partial(y[seen], treated[seen], nuisance.basis[rows[seen]],
-                                 design.covariates[rows[seen]], w[seen])
+        sigma, shares = _partial(
+            y[seen],
+            treated[seen],
+            nuisance.basis[rows[seen]],
+            design.covariates[rows[seen]],
+            w[seen],
+        )
         gap = abs(row["estimate"])
         nearest = max(0.0, gap - (row["conf_high"] - row["estimate"]))
         name, r_y, r_d = "", 0.0, 0.0
@@ -88,11 +96,11 @@ def _one(
                 strongest = (name, float(r_y), float(r_d))
         lines.append(
             {
-                "outcome": row["outcome"], "horizon": row["horizon"], "estimate": row["estimate"],
+                "outcome": row["outcome"],
+                "horizon": row["horizon"],
+                "estimate": row["estimate"],
                 "robustness_value": float(robustness_value(gap, sigma=sigma, nu=nu)),
-                "robustness_value_interval": float(
-                    robustness_value(nearest, sigma=sigma, nu=nu)
-                ),
+                "robustness_value_interval": float(robustness_value(nearest, sigma=sigma, nu=nu)),
                 "benchmark": name,
                 "benchmark_bias": float(bias_bound(sigma=sigma, nu=nu, y=r_y, d=r_d)),
             }
@@ -104,7 +112,8 @@ def _one(
         scope=scope,
         statistic=float(detail["robustness_value"].median()),
         message={
-            "benchmark": strongest[0], "benchmark_outcome_share": strongest[1],
+            "benchmark": strongest[0],
+            "benchmark_outcome_share": strongest[1],
             "benchmark_treatment_share": strongest[2],
             "robustness_value_interval": float(detail["robustness_value_interval"].median()),
         },

@@ -38,22 +38,30 @@ class Entry:
 
 ESTIMATORS: Mapping[str, Entry] = {
     "aipw_att": Entry(
-        "weighting.aipw", "AIPW", "doubly robust, effect on each programme's participants",
+        "weighting.aipw",
+        "AIPW",
+        "doubly robust, effect on each programme's participants",
         fixed={"target": "att"},
     ),
     "aipw_ate": Entry(
         "weighting.aipw", "AIPW", "doubly robust, effect on all units", fixed={"target": "ate"}
     ),
     "aipw_programmes": Entry(
-        "weighting.aipw", "AIPW", "doubly robust, all programmes on the same people",
+        "weighting.aipw",
+        "AIPW",
+        "doubly robust, all programmes on the same people",
         fixed={"target": "programmes"},
     ),
     "ipw_att": Entry(
-        "weighting.ipw", "IPW", "inverse-probability weights, effect on participants",
+        "weighting.ipw",
+        "IPW",
+        "inverse-probability weights, effect on participants",
         fixed={"target": "att"},
     ),
     "ipw_ate": Entry(
-        "weighting.ipw", "IPW", "inverse-probability weights, effect on all units",
+        "weighting.ipw",
+        "IPW",
+        "inverse-probability weights, effect on all units",
         fixed={"target": "ate"},
     ),
     "difference_in_means": Entry(

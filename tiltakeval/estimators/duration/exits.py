@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval import __version__
-from tiltakeval.design.prepared import Durations
+from tiltakeval.design.durations import Durations
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.combine import with_bands, with_inference
 from tiltakeval.estimates.inference import MAX_GROUPS, Influence
@@ -68,7 +68,11 @@ class AalenJohansen:
     def estimate(self, design: Durations) -> Estimates:
         """Rows by arm, exit, subgroup and time. Raises InputError."""
         return _estimate(
-            self, design, design.event, design.event_names, key="aalen_johansen",
+            self,
+            design,
+            design.event,
+            design.event_names,
+            key="aalen_johansen",
             term="cumulative_incidence",
         )
 
@@ -105,8 +109,11 @@ def _estimate(
 
     def add(row: dict[str, Any], value: float, z: Floats, good: bool) -> None:
         records.append(
-            {**row, "estimate": value if good else np.nan,
-             "status": "ok" if good else "not_supported"}
+            {
+                **row,
+                "estimate": value if good else np.nan,
+                "status": "ok" if good else "not_supported",
+            }
         )
         if good:
             positions.append(len(records) - 1)
@@ -118,11 +125,17 @@ def _estimate(
             rows = inside & (design.arm == a) & (design.weight > 0)
             curves.append(
                 product_limit(
-                    duration=design.duration[rows], event=event[rows], exits=exits, times=times,
-                    weight=design.weight[rows], entry=design.entry[rows],
-                    group=groups.group[rows], groups=groups.count,
+                    duration=design.duration[rows],
+                    event=event[rows],
+                    exits=exits,
+                    times=times,
+                    weight=design.weight[rows],
+                    entry=design.entry[rows],
+                    group=groups.group[rows],
+                    groups=groups.count,
                 )
-                if rows.sum() >= 2 and (event[rows] > 0).any() else None
+                if rows.sum() >= 2 and (event[rows] > 0).any()
+                else None
             )
         for a, curve in enumerate(curves):
             rows = inside & (design.arm == a)
@@ -133,8 +146,12 @@ def _estimate(
                     supported = curve is not None and int(curve.at_risk[t]) > 0
                     row = {
                         "programme": design.arms[a] if len(design.arms) > 1 else "all",
-                        "subgroup": label, "outcome": name, "horizon": int(time), "term": term,
-                        "n_treated": size, "n_clusters": used,
+                        "subgroup": label,
+                        "outcome": name,
+                        "horizon": int(time),
+                        "term": term,
+                        "n_treated": size,
+                        "n_clusters": used,
                         "n_events": int(curve.events[j, t]) if curve is not None else 0,
                     }
                     value, z = _read(curve, term, j, t)
@@ -144,22 +161,38 @@ def _estimate(
                     base = curves[0]
                     other, z0 = _read(base, term, j, t)
                     both = supported and base is not None and int(base.at_risk[t]) > 0
-                    row = {**row, "term": f"{term}_difference", "comparator": design.arms[0],
-                           "n_comparison": int((inside & (design.arm == 0)).sum()),
-                           "n_clusters": int(np.unique(
-                               groups.cluster[inside & np.isin(design.arm, (0, a))]).size)}
+                    row = {
+                        **row,
+                        "term": f"{term}_difference",
+                        "comparator": design.arms[0],
+                        "n_comparison": int((inside & (design.arm == 0)).sum()),
+                        "n_clusters": int(
+                            np.unique(groups.cluster[inside & np.isin(design.arm, (0, a))]).size
+                        ),
+                    }
                     add(row, value - other, z - z0, both)
     table = tidy(pd.DataFrame(records)).assign(
-        population=design.population, estimand=design.estimand, unit=design.unit,
-        time_origin=design.time_origin, source=f"tiltakeval {__version__} {key}",
+        population=design.population,
+        estimand=design.estimand,
+        unit=design.unit,
+        time_origin=design.time_origin,
+        source=f"tiltakeval {__version__} {key}",
     )
-    run = {"estimator": type(estimator).__name__, "options": asdict(estimator),
-           "design": design.fingerprint, "version": __version__, "groups": groups.count}
+    run = {
+        "estimator": type(estimator).__name__,
+        "options": asdict(estimator),
+        "design": design.fingerprint,
+        "version": __version__,
+        "groups": groups.count,
+    }
     if not columns:
         return Estimates(table, attrition=design.attrition, run=run)
     influence = Influence(
-        frame=groups.frame, kind="person", n_clusters=groups.n_clusters,
-        values={key: np.stack(columns, axis=1)}, rows={key: np.array(positions)},
+        frame=groups.frame,
+        kind="person",
+        n_clusters=groups.n_clusters,
+        values={key: np.stack(columns, axis=1)},
+        rows={key: np.array(positions)},
     )
     out = with_inference(
         table, influence, level=estimator.level, attrition=design.attrition, run=run

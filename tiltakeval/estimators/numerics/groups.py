@@ -73,7 +73,12 @@ def deal_groups(cluster: Ints, *, kind: str, max_groups: int = MAX_GROUPS) -> Gr
 
 
 def deal_folds(
-    groups: Groups, *, arm: Ints, arms: Sequence[str], weight: NDArray[np.floating], folds: int,
+    groups: Groups,
+    *,
+    arm: Ints,
+    arms: Sequence[str],
+    weight: NDArray[np.floating],
+    folds: int,
     seed: int,
 ) -> NDArray[np.int16]:
     """[n] fold of every unit: groups dealt in turn, sorted by the arm they hold most of.

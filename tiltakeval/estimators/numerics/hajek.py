@@ -95,7 +95,7 @@ def hajek(
             centre = sums.sum(axis=0) / safe
             out = sums - size * centre
             for arm in range(1, propensity.shape[1]):
-                factor = -1.0 * (arm == mean.arm)
+                factor = np.full(own.size, -1.0 * (arm == mean.arm))
                 if arm in target.target_arms:
                     factor = factor + e[:, arm] / np.where(total > 0, total, 1.0)
                 factor = np.where(unclipped[rows], factor, 0.0)

@@ -33,15 +33,22 @@ def classifier(learner: str, trees: Trees, *, seed: int) -> Any:
         from sklearn.ensemble import RandomForestClassifier
 
         return RandomForestClassifier(
-            trees.number, min_samples_leaf=trees.min_leaf, max_features="sqrt", n_jobs=1,
+            trees.number,
+            min_samples_leaf=trees.min_leaf,
+            max_features="sqrt",
+            n_jobs=1,
             random_state=seed,
         )
     if learner == "boosting":
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         return HistGradientBoostingClassifier(
-            learning_rate=0.05, max_iter=trees.number, max_leaf_nodes=8,
-            min_samples_leaf=trees.min_leaf, early_stopping=False, random_state=seed,
+            learning_rate=0.05,
+            max_iter=trees.number,
+            max_leaf_nodes=8,
+            min_samples_leaf=trees.min_leaf,
+            early_stopping=False,
+            random_state=seed,
         )
     raise InputError(f"unknown learner '{learner}'", remedy="Use logit, forest or boosting.")
 
@@ -52,15 +59,22 @@ def regressor(learner: str, trees: Trees, *, seed: int) -> Any:
         from sklearn.ensemble import RandomForestRegressor
 
         return RandomForestRegressor(
-            trees.number, min_samples_leaf=trees.min_leaf, max_features=1 / 3, n_jobs=1,
+            trees.number,
+            min_samples_leaf=trees.min_leaf,
+            max_features=1 / 3,
+            n_jobs=1,
             random_state=seed,
         )
     if learner == "boosting":
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         return HistGradientBoostingRegressor(
-            learning_rate=0.05, max_iter=trees.number, max_leaf_nodes=8,
-            min_samples_leaf=trees.min_leaf, early_stopping=False, random_state=seed,
+            learning_rate=0.05,
+            max_iter=trees.number,
+            max_leaf_nodes=8,
+            min_samples_leaf=trees.min_leaf,
+            early_stopping=False,
+            random_state=seed,
         )
     raise InputError(f"unknown learner '{learner}'", remedy="Use ridge, forest or boosting.")
 
@@ -116,7 +130,11 @@ def fit_trees(
         test = fold == f
         values[m][np.ix_(test, at)] = model.predict(x[test]).reshape(-1, at.size)
 
-    jobs = [(m, f, s) for m in range(len(regressions)) for f in range(layout.folds)
-            for s in range(len(sets))]
+    jobs = [
+        (m, f, s)
+        for m in range(len(regressions))
+        for f in range(layout.folds)
+        for s in range(len(sets))
+    ]
     in_threads(one, jobs, threads=threads)
     return Predictions(values=values)

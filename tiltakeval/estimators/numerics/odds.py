@@ -19,6 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tiltakeval.estimators.numerics.groups import mix
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
@@ -29,12 +31,18 @@ LARGE = 3_000
 
 
 def scaled(x: Floats) -> NDArray[np.float64]:
-    """[n, p] centred columns: 0/1 columns unscaled, others in units of two standard deviations."""
+    """[n, p] centred columns: those with two values one apart, others in units of two sd.
+
+    A column with two values is an indicator whatever they are (the caller may have standardised it).
+    """
     out = np.asarray(x, dtype=np.float64) - np.mean(x, axis=0, dtype=np.float64)
-    binary = ((x == 0) | (x == 1)).all(axis=0)
-    sd = np.sqrt(np.einsum("ij,ij->j", out, out) / max(len(out), 1))
-    out[:, ~binary & (sd > 0)] /= 2 * sd[~binary & (sd > 0)]
-    return out
+    if not len(out):
+        return out
+    low, high = out.min(axis=0), out.max(axis=0)
+    binary = ((out == low) | (out == high)).all(axis=0)
+    sd = np.sqrt(np.einsum("ij,ij->j", out, out) / len(out))
+    unit = np.where(binary, high - low, 2 * sd)
+    return out / np.where(unit > 0, unit, 1.0)
 
 
 def cross_fit_odds(
@@ -47,17 +55,19 @@ def cross_fit_odds(
     folds: int,
     penalties: Sequence[float] = PENALTIES,
     seed: int = 0,
+    cluster: Ints | None = None,
 ) -> NDArray[np.float64]:
     """[n, A] propensities predicted out of fold, zero for arms a unit isn't allowed to enter.
 
     ``x`` [n, p] covariates, ``arm`` [n] (0 the comparison), ``allowed`` [n, A], ``weight`` [n] known
     sampling weights, ``fold`` [n] in 0..folds-1 (whole clusters). Each arm's penalty is the one of
-    ``penalties`` with the highest held-out log-likelihood.
+    ``penalties`` with the highest held-out log-likelihood. Sampling goes by ``cluster`` [n] (whole
+    clusters, whatever the order of units), by unit where it isn't given.
     """
     z = np.hstack([np.ones((len(x), 1)), scaled(x)])
     odds = np.zeros(allowed.shape)
     odds[:, 0] = 1.0
-    mark = np.random.default_rng(seed).random(len(x))
+    mark = mix(seed, np.arange(len(x)) if cluster is None else cluster)
     for a in range(1, allowed.shape[1]):
         treated = np.flatnonzero(arm == a)
         others = np.flatnonzero((arm == 0) & allowed[:, a])
@@ -125,8 +135,8 @@ def newton(
     def value(b: Floats, eta: Floats) -> float:
         return float(w @ (y * eta - np.logaddexp(0.0, eta)) - 0.5 * ridge @ b**2)
 
-    beta = np.asarray(start, dtype=np.float64)
-    eta = z @ beta
+    beta: NDArray[np.float64] = np.asarray(start, dtype=np.float64)
+    eta: NDArray[np.float64] = z @ beta
     now = value(beta, eta)
     for _ in range(iterations):
         p = 1.0 / (1.0 + np.exp(-eta))
@@ -140,7 +150,7 @@ def newton(
             break
         size = 1.0
         while size > 1e-6:
-            candidate = beta + size * step
+            candidate = np.asarray(beta + size * step, dtype=np.float64)
             eta_new = z @ candidate
             new = value(candidate, eta_new)
             if new >= now:

@@ -31,6 +31,7 @@ def cross_fit(
     ridge: float | None,
     trees: Trees,
     threads: int = 2,
+    cluster: Ints | None = None,
 ) -> NDArray[np.float64]:
     """[n, A] out-of-fold propensities, zero for arms a unit isn't allowed to enter.
 
@@ -39,8 +40,15 @@ def cross_fit(
     arms = allowed.shape[1]
     if learner == "logit":
         return cross_fit_odds(
-            x, arm=arm, allowed=allowed, weight=weight, fold=fold, folds=folds,
-            penalties=PENALTIES if ridge is None else (ridge,), seed=trees.seed,
+            x,
+            arm=arm,
+            allowed=allowed,
+            weight=weight,
+            fold=fold,
+            folds=folds,
+            penalties=PENALTIES if ridge is None else (ridge,),
+            seed=trees.seed,
+            cluster=cluster,
         )
     out = np.zeros((arm.size, arms))
 
@@ -63,9 +71,7 @@ def in_sample(
     x: Floats, *, arm: Ints, allowed: NDArray[np.bool_], weight: Floats, ridge: float
 ) -> NDArray[np.float64]:
     """[n, A] propensities of one logit fitted to all units (IPW's, whose error accounts for it)."""
-    fit = fit_multinomial(
-        x, arm, allowed.shape[1], allowed=allowed, weight=weight, ridge=ridge
-    )
+    fit = fit_multinomial(x, arm, allowed.shape[1], allowed=allowed, weight=weight, ridge=ridge)
     return predict(fit, x, allowed=allowed)
 
 

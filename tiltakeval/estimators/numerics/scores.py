@@ -86,8 +86,18 @@ def score(
         for arm in range(layout.block.shape[1]):
             for rows, inside in layout.chunks(fold, arm):
                 _add_chunk(
-                    targets, psi, count, arm=arm, fold=fold, rows=rows, inside=inside,
-                    propensity=propensity, allowed=allowed, w=w, levels=levels, block=block,
+                    targets,
+                    psi,
+                    count,
+                    arm=arm,
+                    fold=fold,
+                    rows=rows,
+                    inside=inside,
+                    propensity=propensity,
+                    allowed=allowed,
+                    w=w,
+                    levels=levels,
+                    block=block,
                     predictions=predictions,
                 )
 
@@ -157,7 +167,7 @@ def _add_chunk(
         s = w[rows] * allowed[rows][:, list(target.required)].all(axis=1)
         in_target = arm in target.target_arms
         if in_target:
-            ones = np.ones((s.size, 1)) if seen is None else seen
+            ones = np.ones((s.size, 1)) if seen is None else seen.astype(np.float64)
             add(count[t], s, ones)
         ratio = _ratio(e, target.target_arms, arm)
         for j, mean in enumerate(target.means):

@@ -44,9 +44,7 @@ class DifferenceInMeans:
         return estimate_pairs(self, design, fit, key="difference_in_means", terms=terms)
 
 
-def means(
-    sample: Sample, *, hc2: bool, groups: int
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
+def means(sample: Sample, *, hc2: bool, groups: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Arm means [c], their difference, and influence [m, c] of each."""
     found, influence = {}, {}
     for term, rows in (("mean_treated", sample.treated), ("mean_comparison", ~sample.treated)):

@@ -59,8 +59,12 @@ class TwoStageLeastSquares:
 
         def fit(sample: Sample) -> tuple[dict[str, Floats], dict[str, Floats]]:
             return two_stage(
-                sample, taken[sample.rows], kept.covariates[sample.rows].astype(np.float64),
-                skip=column, groups=groups, clustered=not sample.single,
+                sample,
+                taken[sample.rows],
+                kept.covariates[sample.rows].astype(np.float64),
+                skip=column,
+                groups=groups,
+                clustered=not sample.single,
             )
 
         return estimate_pairs(
@@ -86,7 +90,8 @@ def two_stage(
     m, k = x_hat.shape
     if m <= k or np.linalg.matrix_rank(x_hat) < k:
         raise InputError(
-            "the offer doesn't change the uptake in this sample", where="uptake",
+            "the offer doesn't change the uptake in this sample",
+            where="uptake",
             remedy="An instrument must move what it stands for.",
         )
     row = x_hat @ np.linalg.inv(x_hat.T @ x_hat)[-1]

@@ -66,19 +66,29 @@ def _samples(
     for level in range(member.shape[1]):
         for same in kinds.values():
             rows = np.flatnonzero(pair & (member[:, level] > 0) & seen[:, same[0]])
-            yield level, Sample(
-                rows=rows,
-                treated=arm[rows] == programme,
-                y=flat[np.ix_(rows, same)].astype(np.float64),
-                weight=design.weight[rows].astype(np.float64),
-                columns=np.array(same),
-                single=np.unique(design.person[rows]).size == rows.size,
+            yield (
+                level,
+                Sample(
+                    rows=rows,
+                    treated=arm[rows] == programme,
+                    y=flat[rows][:, same].astype(np.float64),
+                    weight=design.weight[rows].astype(np.float64),
+                    columns=np.array(same),
+                    single=np.unique(design.person[rows]).size == rows.size,
+                ),
             )
 
 
 def estimate_pairs(
-    estimator: Any, design: CrossSection, fit: Fit, *, key: str, terms: Sequence[str],
-    least: int = 2, estimand: str | None = None, effective: bool = True,
+    estimator: Any,
+    design: CrossSection,
+    fit: Fit,
+    *,
+    key: str,
+    terms: Sequence[str],
+    least: int = 2,
+    estimand: str | None = None,
+    effective: bool = True,
 ) -> Estimates:
     """Every programme against arm 0 with ``fit``, for all subgroups, horizons and outcomes.
 
@@ -103,9 +113,7 @@ def estimate_pairs(
         for programme in range(1, len(design.arms)):
             for level, sample in _samples(design, outcomes, member, programme):
                 counts = int(sample.treated.sum()), int((~sample.treated).sum())
-                found, influence = (
-                    fit(sample) if min(counts) >= least else ({}, {})
-                )
+                found, influence = fit(sample) if min(counts) >= least else ({}, {})
                 used = np.unique(groups.cluster[sample.rows]).size
                 w = sample.weight[~sample.treated]
                 for i, c in enumerate(sample.columns):
@@ -129,7 +137,8 @@ def estimate_pairs(
                                 "n_comparison": counts[1],
                                 "n_clusters": used,
                                 "n_effective": w.sum() ** 2 / (w**2).sum()
-                                if effective and w.size else np.nan,
+                                if effective and w.size
+                                else np.nan,
                                 "status": "ok" if good else "not_supported",
                                 "source": f"tiltakeval {__version__} {key}",
                             }
@@ -138,19 +147,28 @@ def estimate_pairs(
                             positions.append(len(records) - 1)
                             columns.append(
                                 np.bincount(
-                                    groups.group[sample.rows], weights=influence[term][:, i],
+                                    groups.group[sample.rows],
+                                    weights=influence[term][:, i],
                                     minlength=groups.count,
-                                )
+                                ).astype(np.float64)
                             )
     table = tidy(pd.DataFrame(records))
     values = {key: np.stack(columns, axis=1)} if columns else {}
     rows = {key: np.array(positions, dtype=np.int64)} if columns else {}
     influence_of_all = Influence(
-        frame=groups.frame, kind=estimator.cluster, n_clusters=groups.n_clusters, values=values,
+        frame=groups.frame,
+        kind=estimator.cluster,
+        n_clusters=groups.n_clusters,
+        values=values,
         rows=rows,
     )
-    run = {"estimator": type(estimator).__name__, "options": asdict(estimator),
-           "design": design.fingerprint, "version": __version__, "groups": groups.count}
+    run = {
+        "estimator": type(estimator).__name__,
+        "options": asdict(estimator),
+        "design": design.fingerprint,
+        "version": __version__,
+        "groups": groups.count,
+    }
     if not columns:
         return Estimates(table, attrition=design.attrition, run=run)
     out = with_inference(

@@ -54,16 +54,25 @@ class Regression:
             if self.errors != "cluster" and not sample.single:
                 raise InputError(
                     f"{self.errors} errors treat units as independent, but persons recur",
-                    where="errors", remedy="Use errors = 'cluster'.",
+                    where="errors",
+                    remedy="Use errors = 'cluster'.",
                 )
             return least_squares(
-                sample, design.covariates[sample.rows].astype(np.float64),
-                interacted=self.interacted, errors=self.errors, groups=groups,
+                sample,
+                design.covariates[sample.rows].astype(np.float64),
+                interacted=self.interacted,
+                errors=self.errors,
+                groups=groups,
             )
 
         return estimate_pairs(
-            self, design, fit, key="regression", terms=("effect",),
-            least=2, effective=False,
+            self,
+            design,
+            fit,
+            key="regression",
+            terms=("effect",),
+            least=2,
+            effective=False,
         )
 
 
@@ -126,4 +135,3 @@ def least_squares(
         scale = np.full(m, np.sqrt((m - 1) / (m - k)))
     z = (row * scale)[:, None] * residual
     return {"effect": b[1]}, {"effect": z}
-

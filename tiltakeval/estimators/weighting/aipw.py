@@ -59,11 +59,19 @@ class AIPW:
 
     def __post_init__(self) -> None:
         if self.learner_outcome not in ("ridge", "forest", "boosting"):
-            raise unknown("learner", self.learner_outcome, ("ridge", "forest", "boosting"),
-                          where="learner_outcome")
+            raise unknown(
+                "learner",
+                self.learner_outcome,
+                ("ridge", "forest", "boosting"),
+                where="learner_outcome",
+            )
         if self.learner_propensity not in ("logit", "forest", "boosting"):
-            raise unknown("learner", self.learner_propensity, ("logit", "forest", "boosting"),
-                          where="learner_propensity")
+            raise unknown(
+                "learner",
+                self.learner_propensity,
+                ("logit", "forest", "boosting"),
+                where="learner_propensity",
+            )
         if self.folds < 2:
             raise InputError("cross-fitting needs at least 2 folds", where="folds")
         if not 0 <= self.floor < 1:
@@ -104,8 +112,12 @@ class AIPW:
         ``nuisance`` (of the first seed) saves fitting it again. Raises InputError.
         """
         return estimate_weighting(
-            self, design, first=self.nuisance(design) if nuisance is None else nuisance,
-            seeds=self.all_seeds, folds=self.folds, scores=self._scores,
+            self,
+            design,
+            first=self.nuisance(design) if nuisance is None else nuisance,
+            seeds=self.all_seeds,
+            folds=self.folds,
+            scores=self._scores,
             key=f"aipw_{self.target}",
         )
 
@@ -113,15 +125,24 @@ class AIPW:
         self, work: Work, nuisance: Nuisance, seed: int
     ) -> tuple[Sequence[Floats], Sequence[Floats]]:
         found = score(
-            work.sums, propensity=work.propensity, allowed=work.allowed, w=work.w,
-            levels=work.levels, block=work.block, predictions=self._predict(work, seed),
-            layout=work.layout, groups=work.groups,
+            work.sums,
+            propensity=work.propensity,
+            allowed=work.allowed,
+            w=work.w,
+            levels=work.levels,
+            block=work.block,
+            predictions=self._predict(work, seed),
+            layout=work.layout,
+            groups=work.groups,
         )
         return found.theta, found.z
 
     def _predict(self, work: Work, seed: int) -> Predictions:
         shared: dict[str, Any] = {
-            "x": work.x, "w": work.w, "block": work.block, "layout": work.layout
+            "x": work.x,
+            "w": work.w,
+            "block": work.block,
+            "layout": work.layout,
         }
         if self.learner_outcome == "ridge":
             return fit_ridge(work.regressions, names=work.names, **shared)

@@ -69,18 +69,31 @@ class IPW:
     def estimate(self, design: CrossSection, nuisance: Nuisance | None = None) -> Estimates:
         """Effects and means of every pair x outcome x horizon x subgroup, and placebo effects."""
         return estimate_weighting(
-            self, design, first=self.nuisance(design) if nuisance is None else nuisance,
-            seeds=(0,), folds=1, scores=self._scores, key=f"ipw_{self.target}",
+            self,
+            design,
+            first=self.nuisance(design) if nuisance is None else nuisance,
+            seeds=(0,),
+            folds=1,
+            scores=self._scores,
+            key=f"ipw_{self.target}",
         )
 
     def _scores(
         self, work: Work, nuisance: Nuisance, seed: int
     ) -> tuple[Sequence[Floats], Sequence[Floats]]:
         assert nuisance.score_sums is not None and nuisance.inverse is not None
-        clipped = nuisance.clipped[work.units].any(axis=1)
+        clipped = np.asarray(nuisance.clipped[work.units].any(axis=1), dtype=bool)
         return hajek(
-            work.sums, x=np.column_stack([np.ones(work.w.size), work.x]),
-            propensity=work.propensity, unclipped=~clipped, allowed=work.allowed, w=work.w,
-            levels=work.levels, block=work.block, layout=work.layout, groups=work.groups,
-            score_sums=nuisance.score_sums, inverse=nuisance.inverse,
+            work.sums,
+            x=np.column_stack([np.ones(work.w.size), work.x]),
+            propensity=work.propensity,
+            unclipped=~clipped,
+            allowed=work.allowed,
+            w=work.w,
+            levels=work.levels,
+            block=work.block,
+            layout=work.layout,
+            groups=work.groups,
+            score_sums=nuisance.score_sums,
+            inverse=nuisance.inverse,
         )

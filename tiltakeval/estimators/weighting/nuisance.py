@@ -19,6 +19,8 @@ from tiltakeval.estimators.numerics.threads import one_thread
 
 Floats = NDArray[np.floating]
 Cluster = Literal["person", "office"]
+#: Ridge of the joint logit fitted to all units, on standardised columns.
+DEFAULT_RIDGE = 0.1
 Trim = float | Sequence[float] | None
 
 
@@ -73,17 +75,20 @@ def check_design(design: CrossSection) -> None:
     counts = design.counts()
     if counts[design.arms[0]] == 0:
         raise InputError(
-            "no unit is in the comparison arm", where=design.arms[0],
+            "no unit is in the comparison arm",
+            where=design.arms[0],
             remedy="Widen the entry window, or check the coding of the treatment.",
         )
     if sum(counts.values()) == counts[design.arms[0]]:
         raise InputError(
-            "no unit is in any programme", where=", ".join(design.arms[1:]),
+            "no unit is in any programme",
+            where=", ".join(design.arms[1:]),
             remedy="Widen the entry window, or check the codes of the programmes.",
         )
     if not design.eligible[np.arange(design.n), design.arm].all():
         raise InputError(
-            "some units are in an arm they are declared not to be able to enter", where="eligible",
+            "some units are in an arm they are declared not to be able to enter",
+            where="eligible",
             remedy="Exclude them, or correct the eligibility rules.",
         )
     if not np.isfinite(design.outcomes).any():
@@ -99,7 +104,8 @@ def arms_present(design: CrossSection, groups: Groups, *, min_arm: int) -> tuple
             found.append(a)
     if len(found) == 1:
         raise InputError(
-            f"no programme has {min_arm} units", where=", ".join(design.arms[1:]),
+            f"no programme has {min_arm} units",
+            where=", ".join(design.arms[1:]),
             remedy="Pool programmes, or use more data.",
         )
     return tuple(found)
@@ -110,7 +116,8 @@ def clusters(design: CrossSection, kind: Cluster) -> Groups:
     if kind == "office":
         if design.office is None:
             raise InputError(
-                "clustering by office needs the units' office", where="cluster",
+                "clustering by office needs the units' office",
+                where="cluster",
                 remedy="Use cluster = 'person', or supply the office.",
             )
         return deal_groups(design.office, kind="office")
@@ -142,20 +149,28 @@ def fit_nuisance(
     position = np.full(len(design.arms), -1)
     position[list(present)] = np.arange(len(present))
     arm = position[design.arm[inside]]
-    allowed = design.eligible[np.ix_(inside, list(present))]
+    allowed = design.eligible[inside][:, list(present)]
     weight = design.weight[inside].astype(np.float64)
     fold = np.zeros(design.n, dtype=np.int16)
     if folds > 1:
         fold = deal_folds(
             groups, arm=design.arm, arms=design.arms, weight=design.weight, folds=folds, seed=seed
         )
-    settings: dict[str, Any] = {"arm": arm, "allowed": allowed, "weight": weight, "ridge": ridge}
+    settings: dict[str, Any] = {"arm": arm, "allowed": allowed, "weight": weight}
     with one_thread():
         if folds == 1:
-            found = numeric.in_sample(basis[inside], **settings)
+            found = numeric.in_sample(
+                basis[inside], ridge=DEFAULT_RIDGE if ridge is None else ridge, **settings
+            )
         else:
             found = numeric.cross_fit(
-                basis[inside], fold=fold[inside], folds=folds, learner=learner, trees=trees,
+                basis[inside],
+                fold=fold[inside],
+                folds=folds,
+                learner=learner,
+                trees=trees,
+                ridge=ridge,
+                cluster=groups.cluster[inside],
                 **settings,
             )
     names = [design.arms[a] for a in present]
@@ -165,15 +180,20 @@ def fit_nuisance(
     full = (design.n, len(design.arms))
     out = {"propensity": np.zeros(full), "raw": np.zeros(full), "clipped": np.zeros(full, bool)}
     for key, values in (("propensity", used), ("raw", found), ("clipped", low)):
-        out[key][np.ix_(inside, list(present))] = values
+        out[key][np.ix_(np.flatnonzero(inside), np.array(present))] = values
     trimmed = np.zeros(design.n, dtype=bool)
     trimmed[inside] = _trimmed(found, arm, allowed, weight, target=target, trim=trim)
     score_sums, inverse = None, None
     if folds == 1:
         x = np.column_stack([np.ones(int(inside.sum())), basis[inside]])
         sums, part = logit_pieces(
-            x, e=found, arm=arm, w=weight, group=groups.group[inside], groups=groups.count,
-            ridge=ridge,
+            x,
+            e=found,
+            arm=arm,
+            w=weight,
+            group=groups.group[inside],
+            groups=groups.count,
+            ridge=DEFAULT_RIDGE if ridge is None else ridge,
         )
         q = x.shape[1]
         at = np.concatenate([np.arange((a - 1) * q, a * q) for a in present if a])
@@ -182,9 +202,16 @@ def fit_nuisance(
         score_sums[:, at] = sums
         inverse[np.ix_(at, at)] = part
     return Nuisance(
-        score_sums=score_sums, inverse=inverse,
-        propensity=out["propensity"], raw=out["raw"], clipped=out["clipped"].astype(bool),
-        kept=inside & ~trimmed, trimmed=trimmed, fold=fold, groups=groups, present=present,
+        score_sums=score_sums,
+        inverse=inverse,
+        propensity=out["propensity"],
+        raw=out["raw"],
+        clipped=out["clipped"].astype(bool),
+        kept=inside & ~trimmed,
+        trimmed=trimmed,
+        fold=fold,
+        groups=groups,
+        present=present,
         basis=basis,
     )
 
@@ -200,10 +227,11 @@ def _trimmed(
             raise InputError("trim must be at least 0 and below 1", where="trim")
         share = np.array([weight[arm == a].sum() for a in range(e.shape[1])]) / (weight @ allowed)
         low = allowed & (e < trim * share)
-        return low[:, 0] if target == "att" else low.any(axis=1)
+        return np.asarray(low[:, 0] if target == "att" else low.any(axis=1), dtype=bool)
     if len(trim) != 2 or e.shape[1] != 2:
         raise InputError(
-            "a trimming range needs two numbers and a single programme", where="trim",
+            "a trimming range needs two numbers and a single programme",
+            where="trim",
             remedy="Give one number (relative to the arm's share) with several programmes.",
         )
     return (e[:, 1] < trim[0]) | (e[:, 1] > trim[1])

@@ -107,26 +107,46 @@ def estimate_weighting(
         merged = [median_piece(pieces) for pieces in zip(*found.pop(kind))]
         tables.append(
             assemble(
-                merged, design=design, levels=levels, outcomes=names, horizons=horizons,
-                groups=first.groups, cluster=estimator.cluster, level=estimator.level,
+                merged,
+                design=design,
+                levels=levels,
+                outcomes=names,
+                horizons=horizons,
+                groups=first.groups,
+                cluster=estimator.cluster,
+                level=estimator.level,
                 source=f"tiltakeval {__version__} {key}",
                 missing=missing if kind == "outcomes" else (),
             )
         )
     return finish(
-        tables, level=estimator.level, bands=estimator.bands, draws=estimator.draws,
-        attrition=attrition_after(design, first), run=run_record(estimator, design, first),
+        tables,
+        level=estimator.level,
+        bands=estimator.bands,
+        draws=estimator.draws,
+        attrition=attrition_after(design, first),
+        run=run_record(estimator, design, first),
     )
 
 
 def _prepare(
-    design: CrossSection, nuisance: Nuisance, targets: Sequence[Target], outcomes: Floats,
-    names: int, members: Floats, censor: Floats | None, folds: int,
+    design: CrossSection,
+    nuisance: Nuisance,
+    targets: Sequence[Target],
+    outcomes: Floats,
+    names: int,
+    members: Floats,
+    censor: Floats | None,
+    folds: int,
 ) -> tuple[Work, list[Place]]:
     kept = np.flatnonzero(nuisance.kept)
     layout = make_layout(
-        fold=nuisance.fold[kept], arm=design.arm[kept], group=nuisance.groups.group[kept],
-        folds=folds, arms=len(design.arms), tie=nuisance.groups.cluster[kept],
+        fold=nuisance.fold[kept],
+        arm=design.arm[kept],
+        group=nuisance.groups.group[kept],
+        folds=folds,
+        arms=len(design.arms),
+        tie=nuisance.groups.cluster[kept],
     )
     units = kept[layout.order]
     regressions, means = _plan(targets, censor, units)
@@ -137,7 +157,7 @@ def _prepare(
         x=nuisance.basis[units],
         propensity=nuisance.propensity[units],
         allowed=design.eligible[units],
-        levels=members[units],
+        levels=members[units].astype(np.float64),
         cluster=nuisance.groups.cluster[units],
         group=nuisance.groups.group[units],
         block=outcome_block(outcomes, weight=design.weight, order=units),
@@ -193,16 +213,20 @@ def _plan(
     return regressions, out
 
 
-def _support(
-    work: Work, target: Target, pair: tuple[int, int], censor: Floats | None
-) -> Support:
+def _support(work: Work, target: Target, pair: tuple[int, int], censor: Floats | None) -> Support:
     e = work.propensity
     own = e[:, pair[1]]
     ratio = e[:, list(target.arms)].sum(axis=1) / np.where(own > 0, own, 1.0)
     return count_support(
-        arm=work.arm, pair=pair, open_to=work.allowed[:, list(target.required)].all(axis=1),
-        weight=work.w * ratio, cluster=work.cluster, levels=work.levels,
-        observed=work.block.observed, pattern=work.block.pattern, horizon=work.block.horizon,
+        arm=work.arm,
+        pair=pair,
+        open_to=np.asarray(work.allowed[:, list(target.required)].all(axis=1), dtype=bool),
+        weight=work.w * ratio,
+        cluster=work.cluster,
+        levels=work.levels,
+        observed=work.block.observed,
+        pattern=work.block.pattern,
+        horizon=work.block.horizon,
         censor=None if censor is None or pair[1] != 0 else censor[work.units, :, pair[0]],
     )
 
@@ -213,7 +237,8 @@ def _check_targets(targets: Sequence[Target], design: CrossSection, nuisance: Nu
         if not (open_to & np.isin(design.arm, target.arms)).any():
             names = ", ".join(design.arms[a] for a in target.required if a)
             raise InputError(
-                f"no unit could have entered all of: {names}", where="target population",
+                f"no unit could have entered all of: {names}",
+                where="target population",
                 remedy="Compare programmes that the same people can enter, use target = 'att', or "
                 "trim less.",
             )

@@ -37,8 +37,13 @@ class Piece:
 
 
 def combine_means(
-    target: Target, place: Mapping[tuple[int, int], tuple[int, int]], theta: Floats, z: Floats,
-    support: Mapping[tuple[int, int], Support], *, placebo: bool,
+    target: Target,
+    place: Mapping[tuple[int, int], tuple[int, int]],
+    theta: Floats,
+    z: Floats,
+    support: Mapping[tuple[int, int], Support],
+    *,
+    placebo: bool,
 ) -> Piece:
     """Effects and means of a target from its arm means: theta [J, L, C], z [G, J, L, C].
 
@@ -151,13 +156,17 @@ def assemble(
             values[name] = z if good.all() else z[:, good]
             rows[name] = np.flatnonzero(good) + offset
         offset += len(part)
-    for a in missing:
+    for name in missing:
         tables.append(
             pd.DataFrame(
                 {
-                    "population": design.population, "programme": a, "comparator": design.arms[0],
-                    "term": "effect", "outcome": list(outcomes), "status": "not_supported",
-                    "n_treated": int(design.counts()[a]),
+                    "population": design.population,
+                    "programme": name,
+                    "comparator": design.arms[0],
+                    "term": "effect",
+                    "outcome": list(outcomes),
+                    "status": "not_supported",
+                    "n_treated": int(design.counts()[name]),
                     "n_comparison": int(design.counts()[design.arms[0]]),
                 }
             )
@@ -172,8 +181,13 @@ def assemble(
 
 
 def finish(
-    tables: Sequence[tuple[pd.DataFrame, Influence]], *, level: float, bands: bool, draws: int,
-    attrition: Any, run: Mapping[str, Any],
+    tables: Sequence[tuple[pd.DataFrame, Influence]],
+    *,
+    level: float,
+    bands: bool,
+    draws: int,
+    attrition: Any,
+    run: Mapping[str, Any],
 ) -> Estimates:
     """One result from the tables of outcomes and placebo outcomes, with errors and bands."""
     parts = [

@@ -74,7 +74,8 @@ def _pairs(
     for pair in contrasts:
         if isinstance(pair, str) or len(pair) != 2:
             raise InputError(
-                "a contrast names two programmes", where="contrasts",
+                "a contrast names two programmes",
+                where="contrasts",
                 remedy="Write contrasts as 'all', 'none', or pairs such as [['aft', 'amo']].",
             )
         for key in pair:
