@@ -213,11 +213,12 @@ def test_programme_history(made):
 def test_placebo_design_and_subgroups(made):
     tables, _, design, checks, units = made
     jobs = _job_months(tables)
-    assert design.placebo_horizons == tuple(range(-6, 0))
+    months = range(-30, -24)  # before the 24 months the covariates look back on
+    assert design.placebo_horizons == tuple(months)
     assert "education_entry" not in design.placebo_names
     j = design.placebo_names.index("work_unsubsidised")
     for i in range(0, len(units), 11):
-        expected = [jobs.get((units.person_id[i], units.k[i] + h), [0, 0])[1] for h in range(-6, 0)]
+        expected = [jobs.get((units.person_id[i], units.k[i] + h), [0, 0])[1] for h in months]
         got = design.placebo[i, :, j]
         assert np.allclose(got[~np.isnan(got)], np.array(expected)[~np.isnan(got)])
     assert design.arms == ("none", *ARMS)

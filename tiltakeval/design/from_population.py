@@ -74,7 +74,9 @@ def design_from_population(
     later decisions, used by the estimands vs_no_programme and vs_without_this_programme.
 
     Returns arrays as ``CrossSection`` states: outcomes [n, horizon + 1, K] float32, placebo
-    [n, placebo_months, K0] for the monthly outcomes that can be measured before time zero.
+    [n, placebo_months, K0] for the monthly outcomes that can be measured before time zero, over the
+    months just before the covariates' look-back: months that the adjustment has not seen, so that
+    people who were chosen for something the covariates miss can still differ in them.
     Raises InputError for unknown names, with the nearest.
     """
     spec, work = population.spec, population.work
@@ -100,7 +102,7 @@ def design_from_population(
     jobs, benefits = needed_months(
         work,
         persons,
-        spec.entry[0] - max(LOOKBACK, back),
+        spec.entry[0] - LOOKBACK - back,
         spec.entry[1] + last,
         factors=factors,
     )
@@ -125,9 +127,10 @@ def design_from_population(
     )
     before = tuple(o for o in wanted if not o.lasting and o.table != "spells") if back else ()
     placebo = None
+    window = (-LOOKBACK - back, -LOOKBACK - 1)
     if before:
         placebo = outcome_array(
-            work, population.units, units.clock, before, sources, (-back, -1), death=spec.death
+            work, population.units, units.clock, before, sources, window, death=spec.death
         )
     checks = [*population.checks, _dropped(population, names, dropped)]
     weights = None
@@ -153,7 +156,7 @@ def design_from_population(
         horizons=tuple(range(last + 1)),
         placebo=placebo,
         placebo_names=tuple(o.name for o in before),
-        placebo_horizons=tuple(range(-back, 0)) if before else (),
+        placebo_horizons=tuple(range(window[0], window[1] + 1)) if before else (),
         censor_weight=weights,
         subgroups={
             name: Subgroup(levels=g.levels, codes=g.codes)
