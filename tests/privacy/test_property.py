@@ -41,7 +41,7 @@ def tables(draw: st.DrawFn) -> Estimates:
     return Estimates(tidy(rows))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tables(), thresholds)
 def test_no_small_cell_is_printed_or_follows_from_totals(estimates: Estimates, threshold: int):
     table = release_estimates(estimates, rules(threshold)).table
@@ -68,7 +68,7 @@ def test_no_small_cell_is_printed_or_follows_from_totals(estimates: Estimates, t
         assert len(set(sets)) == 1
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(0, 60), thresholds)
 def test_steps_of_months_and_filters_are_never_small(losses, last, threshold):
     left = (last + np.cumsum(losses[::-1]))[::-1]

@@ -105,6 +105,15 @@ def _few_of(table: pd.DataFrame, name: str, counts: np.ndarray, rules: RuleSet) 
     return out
 
 
+def _families(names: pd.Series) -> np.ndarray:
+    """[n] which rows are levels of one variable ("name=level", or a common first word); -1 alone."""
+    stem = (
+        names.str.split("=", n=1).str[0].where(names.str.contains("="), names.str.split("_").str[0])
+    )
+    many = stem.groupby(stem).transform("size") > 1
+    return pd.factorize(stem.where(many | names.str.contains("=")))[0]
+
+
 def _few_left(
     table: pd.DataFrame,
     counts: Sequence[str],
@@ -126,14 +135,15 @@ def _few_left(
     extra = np.zeros(len(table), dtype=bool)
     if label is None or not pairs:
         return extra
-    names = table[label].astype(str)
-    split = names.str.split("=", n=1)
-    group = pd.factorize(split.str[0].where(names.str.contains("=")))[0]
+    group = _families(table[label].astype(str))
     out = hidden.copy()
     for code in range(group.max(initial=-1) + 1):
         rows = np.flatnonzero(group == code)
         for share, count in pairs:
-            persons = np.round(_floats(table[share])[rows] * _floats(table[count])[rows])
+            part = _floats(table[share])[rows]
+            if not ((part >= 0) & (part <= 1)).all():
+                continue
+            persons = np.round(part * _floats(table[count])[rows])
             total = np.nanmax(_floats(table[count])[rows])
             while (shown := ~out[rows]).any():
                 rest = total - np.nansum(persons[shown])

@@ -239,8 +239,7 @@ def release_checks(checks: Sequence[Check], rules: RuleSet | str) -> ReleasedChe
 
 def _small_statistic(check: Check, rules: RuleSet) -> bool:
     """Whether a check's statistic is itself a small number of persons."""
-    counted = check.key in COUNTED_STATISTICS or bool(check.counts)
-    if check.statistic is None or not counted:
+    if check.statistic is None or check.key not in COUNTED_STATISTICS:
         return False
     return bool(rules.small(np.array([float(check.statistic)]))[0])
 

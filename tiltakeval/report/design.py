@@ -52,7 +52,7 @@ def estimand(view: View) -> list[Block]:
         blocks.append(Para(words("estimand.chains")))
     if view.table["term"].isin(["effect", "placebo"]).any():
         blocks.append(Para(words("estimand.uncertainty")))
-        if view.table["band_low"].notna().any():
+        if view.populations and view.table["band_low"].notna().any():
             blocks.append(Para(words("estimand.band")))
     return blocks
 
@@ -247,7 +247,7 @@ def checks(view: View) -> list[Block]:
 def _figure(view: View, value: float | None) -> str:
     if value is None or not np.isfinite(value):
         return "–"
-    whole = abs(value - round(value)) < 1e-9 and abs(value) >= 1
+    whole = abs(value) >= 100 or (abs(value - round(value)) < 1e-9 and abs(value) >= 1)
     return view.words.number(value, 0 if whole else 3)
 
 

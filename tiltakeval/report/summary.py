@@ -236,7 +236,7 @@ def _without_months(view: View) -> list[Block]:
     items = []
     for _, row in rows.iterrows():
         said, unit = verdict(row), str(row["unit"])
-        name = view.words.label("analysis", str(row["analysis"]))
+        name = upper_first(view.words.label("analysis", str(row["analysis"])))
         if said == "unknown":
             items.append((name, view.words("summary.too_few")))
             continue

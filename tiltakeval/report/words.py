@@ -73,10 +73,38 @@ class Words:
             name, level = key.split("=", 1)
             level = re.sub(r"(?<=\d)-(?=\d)", "–", self.label("level", level))
             return level if name == "sex" else f"{self.label('grouping', name)} {level}"
+        if kind == "covariate":
+            return self._covariate(key)
         for mark in ("/", "|", ":"):
             if kind == "population" and mark in key:
                 parts = [self.label(kind, part.strip()) for part in key.split(mark)]
                 return f"{parts[0]} ({', '.join(parts[1:])})"
+        return key.replace("_", " ")
+
+    def _covariate(self, key: str) -> str:
+        """A covariate's name from its pattern: window of months, band, level, log or the bare word."""
+        t = self._texts
+        window = re.fullmatch(r"(.+)_(\d+)", key)
+        if window and f"label.covariate_window.{window[1]}" in t:
+            return t[f"label.covariate_window.{window[1]}"].format(months=window[2])
+        band = re.fullmatch(r"([a-z_]+?)_(\d+)_(\d+|up)", key)
+        if band and f"label.covariate_band.{band[1]}" in t:
+            high = "+" if band[3] == "up" else f"–{band[3]}"
+            return t[f"label.covariate_band.{band[1]}"].format(band=f"{band[2]}{high}")
+        for stem in (
+            "landgruppe",
+            "education",
+            "diagnosis",
+            "innsatsgruppe",
+            "last",
+            "month",
+            "year",
+        ):
+            level = key.removeprefix(f"{stem}_")
+            if level != key:
+                kind = "programme" if stem == "last" else "level"
+                name = self.label(kind, level).split(" (", 1)[0]
+                return f"{t[f'label.covariate_level.{stem}']} {name}"
         return key.replace("_", " ")
 
     def number(self, value: float | int | None, decimals: int = 0, *, signed: bool = False) -> str:
