@@ -1,4 +1,4 @@
-"""Compile with a cache on disk that notices a change in any file of this folder.
+"""Compile with a cache on disk that notices a change in any compiled file of this folder.
 
 Numba's own cache looks at the file of the function alone, so that a change in a function it calls,
 or in a constant, would go unnoticed.
@@ -13,11 +13,15 @@ from typing import Any
 
 from numba import njit
 
+_CONSTANTS = ("layout.py", "numbers.py")
+
 
 def _fingerprint() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+        content = path.read_bytes()
+        if path.name in _CONSTANTS or b"\n@compiled\n" in content:
+            digest.update(content)
     return digest.hexdigest()
 
 
@@ -25,7 +29,7 @@ FINGERPRINT = _fingerprint()
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """The function compiled without the interpreter lock, cached under the folder's fingerprint."""
+    """The function compiled without the interpreter lock, cached under the common fingerprint."""
     dispatcher = njit(cache=True, nogil=True)(function)
     stored = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if stored is not None and hasattr(stored, "_source_stamp"):

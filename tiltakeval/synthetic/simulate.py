@@ -35,7 +35,7 @@ def simulate_tables(
 
 def write_register(
     directory: Path, world: World, persons: int, months: int = 120, seed: int = 1, *,
-    chunk: int = 50_000, threads: int = 1,
+    chunk: int = 20_000, threads: int = 1,
 ) -> None:  # fmt: skip
     """Write the tables as ``<table>.parquet`` and the world as ``world.toml``, chunk by chunk.
 

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from tiltakeval.synthetic.world import World
 
 BLOCK = 2000
 ESTIMANDS = ("now_vs_wait", "vs_no_programme", "vs_without_this_programme")
+TERMS = ("effect", "mean_treated", "mean_comparison")
 TARGETS = ("att", "ate", "itt_offer")
 SUBGROUPS = ("sex", "age_band", "landgruppe", "education")
 Ints = NDArray[np.int64]
@@ -93,8 +95,9 @@ class Sums:
 
     def __iadd__(self, other: Sums) -> Sums:
         for name in self.__dataclass_fields__:
-            mine = getattr(self, name)
-            mine += getattr(other, name)
+            for mine, theirs in zip(getattr(self, name), getattr(other, name)):
+                if theirs.any():  # adding zeros would claim memory never touched
+                    mine += theirs
         return self
 
 
@@ -152,9 +155,7 @@ def truth(
         total = found[0]
         for other in found[1:]:
             total += other
-    table = pd.concat([*_single_rows(total, spec), *_set_rows(total, spec)], ignore_index=True)
-    table["time_origin"] = "vedtak"
-    table["source"] = "truth"
+    table = _table(total, spec)
     run: dict[str, Any] = {
         "estimator": "truth",
         "world": world.name,
@@ -165,7 +166,21 @@ def truth(
         "seed": seed,
         "spec": asdict(spec),
     }
-    return Estimates(tidy(table), run=run)
+    return Estimates(table, run=run)
+
+
+def _table(sums: Sums, spec: TruthSpec) -> pd.DataFrame:
+    """All rows in the result schema, made tidy a hundred groups at a time to spare memory."""
+    done: list[pd.DataFrame] = []
+    waiting: list[pd.DataFrame] = []
+    for part in chain(_single_rows(sums, spec), _set_rows(sums, spec)):
+        waiting.append(part)
+        if len(waiting) == 100:
+            done.append(tidy(pd.concat(waiting, ignore_index=True)))
+            waiting = []
+    if waiting:
+        done.append(tidy(pd.concat(waiting, ignore_index=True)))
+    return pd.concat(done, ignore_index=True) if done else tidy([])
 
 
 def _shared(waiting: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -301,13 +316,17 @@ def _rows(
     terms, months, outcomes = values.shape
     frame: dict[str, Sequence[Any] | NDArray[Any] | str | int] = {
         **keys,
-        "term": np.repeat(["effect", "mean_treated", "mean_comparison"], months * outcomes),
+        "term": np.repeat(np.array(TERMS, object), months * outcomes),
         "horizon": np.tile(np.repeat(np.arange(months), outcomes), terms),
-        "outcome": np.tile(np.array(spec.outcomes), terms * months),
-        "unit": np.tile(np.array([DECLARED[o].unit for o in spec.outcomes]), terms * months),
+        "outcome": np.tile(np.array(spec.outcomes, object), terms * months),
+        "unit": np.tile(
+            np.array([DECLARED[o].unit for o in spec.outcomes], object), terms * months
+        ),
         "estimate": values.ravel(),
         "std_error": error.ravel(),
         "n_treated": n,
         "n_comparison": n,
+        "time_origin": "vedtak",
+        "source": "truth",
     }
     return pd.DataFrame(frame)
