@@ -62,7 +62,7 @@ def _one(design: CrossSection, nuisance: Nuisance, estimates: Estimates, program
         & (table["term"] == "effect")
         & (table["subgroup"] == "all")
         & table["estimate"].notna()
-        & table["population"].str.endswith(":att")
+        & table["source"].str.endswith("_att")
     ]
     open_to = design.eligible[:, programme] & design.eligible[:, 0] & nuisance.kept
     rows = np.flatnonzero(open_to & np.isin(design.arm, (0, programme)))
