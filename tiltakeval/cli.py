@@ -70,7 +70,7 @@ def _synthesize(args: argparse.Namespace) -> int:
         world_seed=args.world_seed,
         selection_observed=args.selection_observed,
         selection_unobserved=args.selection_unobserved,
-        with_truth=args.truth,
+        truth_persons=args.truth_persons if args.truth else None,
     ):
         print(path)
     return OK
@@ -147,6 +147,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--selection-observed", type=float, help="selection on what registers hold")
     sub.add_argument("--selection-unobserved", type=float, help="selection on what they don't")
     sub.add_argument("--truth", action="store_true", help="also write the true effects")
+    sub.add_argument(
+        "--truth-persons", type=int, default=1_000_000, help="persons the truth is computed on"
+    )
 
     sub = command("estimate", _estimate)
     sub.add_argument("key", help="estimator: see `tiltakeval estimators`")

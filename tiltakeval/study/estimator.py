@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,9 +36,16 @@ def estimator_of(key: str, given: Mapping[str, Any], options: Mapping[str, Any])
 
 
 def estimate_and_check(
-    estimator: Any, design: Any, limits: Thresholds
+    estimator: Any,
+    design: Any,
+    limits: Thresholds,
+    *,
+    judged: tuple[int, Sequence[str]] | None = None,
 ) -> tuple[Estimates, list[Check]]:
-    """The estimates, and every diagnostic that applies, held to the study's limits."""
+    """The estimates, and every diagnostic that applies, held to the study's limits.
+
+    ``judged`` are the month and the outcomes for which hidden selection is judged; None takes all.
+    """
     if not hasattr(estimator, "nuisance") or not isinstance(design, CrossSection):
         estimates = estimator.estimate(design)
         return estimates, _counts(estimates, limits)
@@ -58,7 +65,12 @@ def estimate_and_check(
         *placebo_outcomes(estimates=estimates, placebo_level=limits.placebo_level),
     ]
     if target == "att":
-        checks += sensitivity(design=design, nuisance=nuisance, estimates=estimates)
+        table = estimates.table
+        if judged is not None:
+            table = table[(table["horizon"] == judged[0]) & table["outcome"].isin(judged[1])]
+        checks += sensitivity(
+            design=design, nuisance=nuisance, estimates=Estimates(table.reset_index(drop=True))
+        )
     return estimates, checks
 
 

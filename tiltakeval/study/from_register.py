@@ -24,6 +24,7 @@ from tiltakeval.registers import quality
 from tiltakeval.registers.read import Registers, read_registers
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
 from tiltakeval.study.found import Found
+from tiltakeval.study.known_truth import TIMES, known_truth, world_beside
 from tiltakeval.study.spec_register import Analysis, Base, RegisterStudy
 from tiltakeval.study.stages import Stages
 from tiltakeval.study.synthesize import default_register
@@ -62,21 +63,27 @@ def run(
     world = spec.register_.split(":")[1]
     size = spec.persons if persons is None else persons
     folder = data or default_register(work, world, size, stages=stages)
+    synthetic = is_synthetic(folder)
+    truth_of = world_beside(folder) if synthetic and spec.truth else None
     gathered = _Gathered()
     with connect(memory_limit=MEMORY_LIMIT) as engine:
         registers = read_checked(folder, source, engine, gathered, stages)
         for base in spec.base:
             analyse_base(spec, base, registers, estimators, gathered, stages)
-        fingerprint = registers.fingerprint
+        fingerprint, count = registers.fingerprint, engine.count(registers["persons"])
     truth = None
+    if truth_of is not None:
+        size = min(spec.truth_persons, TIMES * count)
+        with stages.stage(f"true effects: {size:,} persons of the same invented world"):
+            truth = known_truth(spec, truth_of, size)
     return Found(
         estimates=Estimates.concat(gathered.estimates),
         checks=tuple(gathered.checks),
         attrition=Attrition.concat(gathered.attrition),
-        data={"source": source, "fingerprint": fingerprint, "invented": data is None},
+        data={"source": source, "fingerprint": fingerprint, "invented": synthetic},
         runs=gathered.runs,
         truth=truth,
-        synthetic=is_synthetic(folder),
+        synthetic=synthetic,
         facts={"register": spec.register_ if data is None else source},
     )
 
@@ -111,12 +118,14 @@ def analyse_base(
         population = build_population(registers, catalogue.load(), population_spec(spec, base))
     try:
         for analysis in spec.analysis:
-            for estimand in analysis.estimands:
+            for number, estimand in enumerate(analysis.estimands):
                 with stages.stage(f"{base.state}, {estimand}: covariates and outcomes"):
                     design, checks = make_design(spec, analysis, population, estimand)
                 gathered.checks += [scoped(check, estimand=estimand) for check in checks]
                 name = f"{base.state}, {estimand}: {analysis.estimator}"
-                estimator = with_contrasts(estimators[analysis.key], spec, base)
+                estimator = estimators[analysis.key]
+                if number == 0:  # a contrast of programmes is the same under either estimand
+                    estimator = with_contrasts(estimator, spec, base)
                 estimate(spec, analysis, design, estimator, name, gathered, stages)
                 del design
                 gc.collect()
@@ -184,8 +193,11 @@ def estimate(
 ) -> None:
     """Effects by month, checks and lock-in of one analysis on one design."""
     with stages.stage(name):
-        effects, checks = estimate_and_check(estimator, design, spec.checks)
-        effects = effects.assign(analysis=analysis.key)
+        judged = (min(spec.summary_month, spec.population.horizon), spec.lock_in.outcomes)
+        effects, checks = estimate_and_check(estimator, design, spec.checks, judged=judged)
+        against = effects.table["comparator"] != "none"
+        named = effects.table["estimand"].mask(against, "vs_programme_b")
+        effects = effects.assign(analysis=analysis.key, estimand=named)
         gathered.checks += [scoped(check, estimand=design.estimand) for check in checks]
     with stages.stage(f"{name}: lock-in"):
         summary = lock_in(

@@ -18,9 +18,11 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.numerics.threads import one_thread
 from tiltakeval.report.build import write_report
 from tiltakeval.study import from_file, from_register, wording
 from tiltakeval.study.folders import swapped
+from tiltakeval.study.found import Found
 from tiltakeval.study.manifest import as_json, manifest
 from tiltakeval.study.spec import CrossSectionStudy, StudySpec, find_study, load_spec
 from tiltakeval.study.stages import Stages
@@ -63,17 +65,8 @@ def run_study(
         spec = spec.model_copy(update={"seed": seed})
     stages = Stages(show=progress)
     stages.say(f"study {spec.slug}")
-    if isinstance(spec, CrossSectionStudy):
-        for given, name in ((data, "--data"), (persons, "--persons")):
-            if given is not None:
-                raise InputError(
-                    f"this study reads the samples its file declares; {name} does nothing here",
-                    where=spec.slug,
-                    remedy=f"Leave {name} out.",
-                )
-        found = from_file.run(spec, path.parent, stages)
-    else:
-        found = from_register.run(spec, data, source, work, persons, stages)
+    with one_thread():
+        found = _analyse(spec, path.parent, data, source, work, persons, stages)
     return StudyResult(
         spec=spec,
         estimates=found.estimates.assign(study=spec.slug),
@@ -94,6 +87,28 @@ def run_study(
             command=command,
         ),
     )
+
+
+def _analyse(
+    spec: StudySpec,
+    folder: Path,
+    data: Path | None,
+    source: str,
+    work: Path,
+    persons: int | None,
+    stages: Stages,
+) -> Found:
+    """The study's analyses, at the level it enters."""
+    if isinstance(spec, CrossSectionStudy):
+        for given, name in ((data, "--data"), (persons, "--persons")):
+            if given is not None:
+                raise InputError(
+                    f"this study reads the samples its file declares; {name} does nothing here",
+                    where=spec.slug,
+                    remedy=f"Leave {name} out.",
+                )
+        return from_file.run(spec, folder, stages)
+    return from_register.run(spec, data, source, work, persons, stages)
 
 
 def write_outputs(result: StudyResult, out: Path) -> list[Path]:

@@ -165,6 +165,9 @@ class RegisterStudy(Table):
         default_factory=dict, description="names of what the report has no built-in name for"
     )
     truth: bool = Field(True, description="show the known effects beside, on invented data")
+    truth_persons: int = Field(
+        1_000_000, ge=1_000, description="persons the known effects are computed on, at most"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> RegisterStudy:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tiltakeval.errors import InputError
 from tiltakeval.study.folders import swapped
+from tiltakeval.study.known_truth import register_truth, threads
 from tiltakeval.study.stages import Stages
 from tiltakeval.synthetic.simulate import write_register
 from tiltakeval.synthetic.world import World, load_world
@@ -41,10 +41,14 @@ def synthesize(
     world_seed: int | None = None,
     selection_observed: float | None = None,
     selection_unobserved: float | None = None,
-    with_truth: bool = False,
+    truth_persons: int | None = None,
     stages: Stages | None = None,
 ) -> list[Path]:
-    """Write a register to the new folder ``out``; returns the files. Raises InputError."""
+    """Write a register to the new folder ``out``; returns the files. Raises InputError.
+
+    ``truth_persons`` also writes ``truth/truth.parquet``, the true effects among so many persons of
+    the same world.
+    """
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise InputError(
             "there is something there already", where=str(out), remedy="Name a new folder."
@@ -58,10 +62,11 @@ def synthesize(
     stages = stages or Stages()
     with swapped(out) as folder:
         with stages.stage(f"invented register: {persons:,} persons, {months} months"):
-            write_register(folder, chosen, persons, months, seed, threads=os.cpu_count() or 1)
-        if with_truth:
-            raise NotImplementedError
-    return sorted(out.iterdir())
+            write_register(folder, chosen, persons, months, seed, threads=threads())
+        if truth_persons is not None:
+            with stages.stage(f"true effects: {truth_persons:,} persons"):
+                register_truth(chosen, truth_persons).write(folder / "truth" / "truth.parquet")
+    return sorted(path for path in out.rglob("*") if path.is_file())
 
 
 def default_register(
