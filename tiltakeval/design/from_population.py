@@ -22,10 +22,12 @@ from tiltakeval.population.features import (
     blocks,
     collect,
     constant,
+    dependent,
     matrix,
     parts_of,
-    subgroup,
+    rare,
 )
+from tiltakeval.population.subgroups import subgroup
 from tiltakeval.population.trials import Population
 from tiltakeval.registers import prices
 from tiltakeval.spells.outcomes import Outcome, outcome
@@ -68,8 +70,9 @@ def design_from_population(
     """The cross-section of a population and what was checked while making it.
 
     outcomes: names of ``spells.outcomes``. covariates: a set, or sets and blocks, of
-    ``population.features``; columns that are the same for all units are dropped and listed in the
-    check ``covariates``. subgroups, horizon, placebo_months, estimand: default to the population's.
+    ``population.features``; columns that are constant, indicators hardly any unit has and linear
+    combinations of others are dropped and listed in the check ``covariates``. subgroups, horizon,
+    placebo_months, estimand: default to the population's.
     price_level: year of fixed prices, None for nominal kroner. censoring: options of the model of
     later decisions, used by the estimands vs_no_programme and vs_without_this_programme.
 
@@ -118,9 +121,7 @@ def design_from_population(
     )
     facts = _with_places(population, facts, units, chosen)
     x, names = matrix(facts, chosen)
-    same = constant(x, names)
-    dropped = tuple(name for name, drop in zip(names, same) if drop)
-    x, names = x[:, ~same], tuple(name for name, drop in zip(names, same) if not drop)
+    x, names, left_out = _usable(x, names)
 
     y = outcome_array(
         work, population.units, units.clock, wanted, sources, (0, last), death=spec.death
@@ -132,7 +133,7 @@ def design_from_population(
         placebo = outcome_array(
             work, population.units, units.clock, before, sources, window, death=spec.death
         )
-    checks = [*population.checks, _dropped(population, names, dropped)]
+    checks = [*population.checks, _covariates(population, names, left_out)]
     weights = None
     if at_risk is not None:
         weights, more = censoring_weights(
@@ -218,14 +219,33 @@ def _with_places(
     return Facts(facts.n, facts.columns, facts.programmes, facts.origin, named)
 
 
-def _dropped(population: Population, names: tuple[str, ...], dropped: tuple[str, ...]) -> Check:
-    """Which covariates are used, and which were constant and left out."""
+def _usable(
+    x: NDArray, names: tuple[str, ...]
+) -> tuple[NDArray, tuple[str, ...], dict[str, list[str]]]:
+    """The columns an estimator can use; those left out by reason."""
+    left_out: dict[str, list[str]] = {}
+    for reason, which in (
+        ("constant", constant),
+        ("rare", rare),
+        ("dependent", dependent),
+    ):
+        drop = which(x)
+        left_out[f"dropped_{reason}"] = [name for name, d in zip(names, drop) if d]
+        if drop.any():
+            x, names = x[:, ~drop], tuple(name for name, d in zip(names, drop) if not d)
+    return x, names, left_out
+
+
+def _covariates(
+    population: Population, names: tuple[str, ...], left_out: dict[str, list[str]]
+) -> Check:
+    """Which covariates are used, and which were left out because they tell nothing."""
     return Check(
         key="covariates",
         status="informative",
         scope={"population": population.spec.base},
         statistic=float(len(names)),
-        message={"used": list(names), "dropped_constant": list(dropped)},
+        message={"used": list(names), **left_out},
     )
 
 

@@ -322,7 +322,7 @@ def _fit(
         kept, fits = [], []
         for state, label in enumerate(STATES):
             mine = (rwc == state) & (weight > 0)
-            keep = ~constant(x[mine], names)
+            keep = ~constant(x[mine])
             kept.append(keep)
             found: list[object] = []
             for number in range(options.folds):

@@ -22,6 +22,10 @@ Floats = NDArray[np.floating]
 Columns = list[tuple[str, NDArray]]
 
 
+#: Indicators that fewer units have are left out of a design.
+LEAST_UNITS = 10
+
+
 @dataclass(frozen=True)
 class Facts:
     """Raw columns by name, each [n]; ``programmes`` names the codes of ``last_code``; ``origin``
@@ -123,7 +127,9 @@ def _programmes(f: Facts) -> Columns:
 def _last_programme(f: Facts) -> Columns:
     codes = f["last_code"]
     recent = np.where((f["months_since_end"] >= 0) & (f["months_since_end"] <= 24), codes, -1)
-    present = np.unique(recent[recent >= 0])
+    # the most common one is the reference: all together would add up to the bands since the end
+    present, counts = np.unique(recent[recent >= 0], return_counts=True)
+    present = np.delete(present, np.argmax(counts)) if len(present) else present
     return [(f"last_{f.programmes[code]}", (recent == code).astype(np.float64)) for code in present]
 
 
@@ -269,54 +275,38 @@ def matrix(facts: Facts, chosen: Iterable[str]) -> tuple[Floats, tuple[str, ...]
     return out, tuple(name for name, _ in columns)
 
 
-def constant(values: Floats, names: tuple[str, ...]) -> NDArray[np.bool_]:
+def constant(values: Floats) -> NDArray[np.bool_]:
     """Which columns are the same for every unit, [p]."""
     if not len(values):
-        return np.ones(len(names), dtype=bool)
+        return np.ones(values.shape[1], dtype=bool)
     same: NDArray[np.bool_] = (values == values[0]).all(axis=0)
     return same
 
 
-@dataclass(frozen=True)
-class Grouping:
-    """A subgroup: level names and the code of each unit, -1 where unknown."""
-
-    levels: tuple[str, ...]
-    codes: NDArray[np.int16]
-
-
-def _banded(values: NDArray, edges: Sequence[int], labels: Sequence[str]) -> Grouping:
-    codes = np.searchsorted(np.asarray(edges), values, side="right").astype(np.int16)
-    return Grouping(tuple(labels), codes)
+def rare(values: Floats, least: int = LEAST_UNITS) -> NDArray[np.bool_]:
+    """Which columns are indicators that fewer than ``least`` units have, or lack, [p]."""
+    ones, zeros = (values == 1).sum(axis=0), (values == 0).sum(axis=0)
+    found: NDArray[np.bool_] = (ones + zeros == len(values)) & (np.minimum(ones, zeros) < least)
+    return found
 
 
-def _coded(values: NDArray, labels: Sequence[str]) -> Grouping:
-    return Grouping(tuple(labels), values.astype(np.int16))
-
-
-def _entry_year(f: Facts) -> Grouping:
-    years, codes = np.unique(f["k"] // 12, return_inverse=True)
-    return Grouping(tuple(str(y) for y in years), codes.astype(np.int16))
-
-
-#: Subgroups fixed in advance; bounds are in the labels (Meld. St. 33: ages 18-29, 30-59, 60-66).
-SUBGROUPS: Mapping[str, Callable[[Facts], Grouping]] = {
-    "age_band": lambda f: _banded(f["age_months"] // 12, (30, 60), ("18-29", "30-59", "60-66")),
-    "sex": lambda f: _coded(f["female"], ("male", "female")),
-    "landgruppe": lambda f: _coded(f["landgruppe"], ("0", "1", "2", "3")),
-    "education": lambda f: _coded(
-        np.where(f["education"] == 3, -1, f["education"]), raw.EDUCATION[:3]
-    ),
-    "diagnosis": lambda f: _coded(f["diagnosis"], raw.DIAGNOSIS),
-    "innsatsgruppe": lambda f: _coded(f["innsatsgruppe"], raw.INNSATSGRUPPER),
-    "registered_band": lambda f: _banded(f["registered_months"], (6, 12), ("0-5", "6-11", "12+")),
-    "work_history": lambda f: _banded(f["worked_24"], (1, 13), ("0", "1-12", "13-24")),
-    "entry_year": _entry_year,
-}
-
-
-def subgroup(name: str) -> Callable[[Facts], Grouping]:
-    """The subgroup of that name. Raises InputError with the nearest name."""
-    if name not in SUBGROUPS:
-        raise unknown("subgroup", name, SUBGROUPS, where="subgroups")
-    return SUBGROUPS[name]
+def dependent(values: Floats, tolerance: float = 1e-7) -> NDArray[np.bool_]:
+    """Which columns are a linear combination of a constant and the columns before them, [p]."""
+    p = values.shape[1]
+    centred_gram = np.zeros((p, p))
+    mean = values.mean(axis=0) if len(values) else np.zeros(p)
+    for i in range(0, len(values), 65536):
+        block = values[i : i + 65536] - mean
+        centred_gram += block.T @ block
+    scale = np.sqrt(np.maximum(np.diag(centred_gram), 1e-300))
+    gram = centred_gram / scale[:, None] / scale[None, :]
+    drop = np.zeros(p, dtype=bool)
+    factor = np.zeros((p, 0))
+    for j in range(p):  # Cholesky, leaving out what has no variance of its own
+        own = gram[j, j] - (factor[j] ** 2).sum()
+        if own < tolerance:
+            drop[j] = True
+            continue
+        column = (gram[:, j] - factor @ factor[j]) / np.sqrt(own)
+        factor = np.column_stack([factor, column])
+    return drop
