@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 
 from tiltakeval.disclosure.cells import keep_steps
 from tiltakeval.disclosure.details import is_count_name, release_detail
+from tiltakeval.disclosure.plain import as_json, plain, records, tally
 from tiltakeval.disclosure.rules import RuleSet, load_rules
 from tiltakeval.disclosure.suppress import (
     COUNTS,
@@ -92,11 +92,14 @@ class Released(_Gated):
     _kind = "estimates"
 
     def select(self, **where: Any) -> Released:
-        """The rows matching every given column (a value, or a list of values)."""
+        """The rows matching every given column (a value, a list of values, or None for missing)."""
         part = self._table
         for name, value in where.items():
             many = isinstance(value, list | tuple | set | frozenset | range)
-            hit = part[name].isin(list(value)) if many else part[name] == value
+            if value is None:
+                hit = part[name].isna()
+            else:
+                hit = part[name].isin(list(value)) if many else part[name] == value
             part = part[hit.fillna(False).to_numpy(dtype=bool)]
         part = part.reset_index(drop=True)
         return Released(part, self._rules, self._log, _pass=_PASS)
@@ -288,8 +291,10 @@ def release_attrition(attrition: Attrition, rules: RuleSet | str) -> ReleasedAtt
 def write_released(released: AnyReleased, directory: Path, name: str | None = None) -> list[Path]:
     """Write a released table as ``<name>.csv`` and ``<name>.json`` with its suppression log.
 
-    Suppressed numbers are empty (null) and have status "suppressed". Checks' details are in the
-    JSON. Returns the files written.
+    Suppressed numbers are empty (null) and have status "suppressed". The JSON of estimates has
+    ``columns`` and a list of values per row; that of checks and attrition a mapping per row, checks
+    with their details. The log counts suppressed rows by what they are of and why.
+    Returns the files written.
     """
     gate: _Gated = require_released(
         released, (Released, ReleasedChecks, ReleasedAttrition), "write_released"
@@ -298,17 +303,18 @@ def write_released(released: AnyReleased, directory: Path, name: str | None = No
     stem = name or gate._kind
     table, paths = gate.table, [directory / f"{stem}.csv", directory / f"{stem}.json"]
     table.to_csv(paths[0], index=False, float_format="%.10g")
-    rows = _records(table)
-    if isinstance(released, ReleasedChecks):
-        for row, item in zip(rows, released.items):
-            row["message"] = dict(item.message)
-            row["detail"] = None if item.detail is None else _records(item.detail)
-    content = {"rules": gate.rules.as_dict(), gate._kind: rows, "suppressed": _records(gate.log)}
-    text = json.dumps(content, ensure_ascii=False, indent=1, default=str, allow_nan=False)
-    paths[1].write_text(text + "\n", "utf-8")
+    content: dict[str, Any] = {"rules": gate.rules.as_dict(), "suppressed": tally(gate.log)}
+    if isinstance(released, Released):
+        content["columns"] = list(table.columns)
+        lines = [as_json(row) for row in plain(table).to_numpy().tolist()]
+    else:
+        rows = records(table)
+        if isinstance(released, ReleasedChecks):
+            for row, item in zip(rows, released.items):
+                row["message"] = dict(item.message)
+                row["detail"] = None if item.detail is None else records(item.detail)
+        lines = [as_json(row) for row in rows]
+    head = as_json(content)[:-1]
+    body = ",\n".join(lines)
+    paths[1].write_text(f'{head},\n"{gate._kind}": [\n{body}\n]}}\n', "utf-8")
     return paths
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in plain.to_dict(orient="records")]

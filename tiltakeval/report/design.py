@@ -144,6 +144,8 @@ def balance(view: View) -> list[Block]:
         names = _smd(item.detail)
         if names is None or not item.key.startswith("balance"):
             continue
+        if view.populations and item.scope.get("estimand", view.estimands[0]) != view.estimands[0]:
+            continue
         detail = item.detail
         assert detail is not None
         threshold = item.threshold

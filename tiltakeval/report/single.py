@@ -13,14 +13,20 @@ from tiltakeval.report.view import View, upper_first
 
 def single_date(view: View) -> list[Block]:
     """Effects of studies with one outcome date, beside published figures."""
-    words, table = view.words, view.table
-    keep = (table["term"] == "effect") & table["horizon"].isna() & (table["period"] == "")
-    if not keep.any():
+    words, table = view.words, view.single
+    if table.empty:
         return []
     blocks: list[Block] = [Para(words("single.intro"))]
-    for outcome in dict.fromkeys(table.loc[keep, "outcome"]):
+    for outcome in dict.fromkeys(table["outcome"]):
         gates = [view.material.estimates] + [g for g in (view.material.published,) if g is not None]
-        wanted = {"outcome": outcome, "term": "effect", "subgroup": "all", "period": ""}
+        wanted = {
+            "outcome": outcome,
+            "term": "effect",
+            "subgroup": "all",
+            "period": "",
+            "horizon": None,
+            "status": ["ok", "suppressed"],
+        }
         shown = [gate.select(**wanted) for gate in gates]
         panels, tables = [], []
         for place, gate in enumerate(shown):

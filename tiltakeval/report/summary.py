@@ -59,6 +59,9 @@ def _population(view: View, population: str) -> list[Block]:
         items.append((upper_first(view.programme(programme)), " ".join(s for s in sentences if s)))
     if month is None:
         return []
+    for programme in view.unsupported(population, estimand):
+        groups["unknown"].append(view.short(programme))
+        items.append((upper_first(view.programme(programme)), words("summary.too_few")))
     phrase = _phrase(view, outcome)
     lead = [
         words(f"summary.lead_{name}", programmes=words.listed(names), phrase=phrase)
@@ -226,13 +229,7 @@ def money_sentence(view: View, base: dict[str, str], programme: str) -> str:
 
 def _without_months(view: View) -> list[Block]:
     """Answers of studies with one outcome date: a sentence per analysis."""
-    table = view.table
-    rows = table[
-        (table["term"] == "effect")
-        & table["horizon"].isna()
-        & (table["period"] == "")
-        & (table["subgroup"] == "all")
-    ]
+    rows = view.single
     items = []
     for _, row in rows.iterrows():
         said, unit = verdict(row), str(row["unit"])

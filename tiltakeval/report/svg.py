@@ -29,6 +29,7 @@ def tidy_svg(text: str, *, prefix: str, alt: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.S)
     used = {found[1] for found in _REF.findall(text)}
 
     def keep(found: re.Match[str]) -> str:
@@ -42,7 +43,7 @@ def tidy_svg(text: str, *, prefix: str, alt: str) -> str:
     text = _FAMILY.sub("", text)
     text = re.sub(r' transform="rotate\(-?0 [^"]*"', "", text)
     text = re.sub(r"\s*\n\s*", "", text)
-    text = re.sub(r"<g>\s*</g>", "", text)
+    text = re.sub(r"<defs>\s*</defs>|<g>\s*</g>", "", text)
     box = re.search(r'viewBox="([^"]*)"', text)
     opening = (
         f'<svg viewBox="{box[1] if box else ""}" '

@@ -116,8 +116,37 @@ class View:
         return self.words.label("programme", key)
 
     def short(self, key: str) -> str:
-        """A programme's name without what stands in parentheses, for the middle of a sentence."""
-        return self.programme(key).split(" (", 1)[0]
+        """A programme's name for the middle of a sentence: its acronym, if it has one, or the name
+        without what stands in parentheses."""
+        head, _, rest = self.programme(key).partition(" (")
+        acronym = rest.rstrip(")")
+        if acronym.isupper() and len(acronym) <= 5:
+            return acronym
+        return head if head[1:2].isupper() else head[:1].lower() + head[1:]
+
+    @cached_property
+    def single(self) -> pd.DataFrame:
+        """Effects with one outcome date, for everybody."""
+        table = self.table
+        keep = (table["term"] == "effect") & table["horizon"].isna() & (table["period"] == "")
+        keep &= (table["subgroup"] == "all") & (table["comparator"] == "none")
+        return table[keep & ~(table["status"] == "not_supported")]
+
+    def unsupported(self, population: str, estimand: str) -> list[str]:
+        """Programmes that can't be estimated at all in a population."""
+        table = self.table
+        base = table["population"].str.split(r"[:/|]", n=1, regex=True).str[0]
+        rows = table[
+            (table["status"] == "not_supported")
+            & (table["estimand"] == estimand)
+            & base.isin([population, population.split(":")[0]])
+            & (table["term"] == "effect")
+        ]
+        here = self.monthly[self.monthly["population"] == population]
+        shown = set(
+            here.loc[here["estimate"].notna() | (here["status"] == "suppressed"), "programme"]
+        )
+        return [key for key in self.programmes if key in set(rows["programme"]) - shown]
 
     def outcome(self, key: str) -> str:
         """An outcome's name."""
