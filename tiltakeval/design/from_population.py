@@ -30,7 +30,7 @@ from tiltakeval.population.features import (
 from tiltakeval.population.subgroups import subgroup
 from tiltakeval.population.trials import Population
 from tiltakeval.registers import prices
-from tiltakeval.spells.outcomes import Outcome, outcome
+from tiltakeval.spells.outcomes import BENEFITS, Outcome, outcome
 
 DEFAULT_OUTCOMES = (
     "work_unsubsidised",
@@ -108,6 +108,7 @@ def design_from_population(
         spec.entry[0] - LOOKBACK - back,
         spec.entry[1] + last,
         factors=factors,
+        amounts=[b for b in BENEFITS if f"benefit_{b}_nok" in outcomes],
     )
     sources = {"jobs": jobs, "benefits": benefits}
     facts = collect(

@@ -40,7 +40,8 @@ class CensoringModel:
     """Options. covariates: sets and blocks of ``features``. max_rows: about how many person-months
     without a decision the model is fitted on (all with one are used). cap: largest weight, None no
     cap. folds: 1 fits on everybody, more predict each person from the others' months. ridge: of the
-    logit. least_events: below it a state's monthly share is used instead of a model."""
+    logit. least_events: below it a state's monthly share is used instead of a model.
+    persons_per_block: fit each block of that many persons on its own (many registers in one)."""
 
     covariates: tuple[str, ...] = ("standard", "in_programme")
     max_rows: int = 200_000
@@ -49,6 +50,15 @@ class CensoringModel:
     ridge: float = 1e-3
     least_events: int = 30
     least_effective_share: float = 0.1
+    persons_per_block: int | None = None
+
+    def parts(self, seed: int, person: NDArray) -> NDArray[np.int64]:
+        """[n] the fold of each person-month, or its block."""
+        if self.persons_per_block:
+            return np.asarray(person // self.persons_per_block, dtype=np.int64)
+        if self.folds == 1:
+            return np.zeros(len(person), dtype=np.int64)
+        return np.asarray(folds(seed, person, self.folds), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -287,11 +297,11 @@ class _Model:
     kept: tuple[NDArray[np.bool_], ...]
     fits: tuple[tuple[object, ...], ...]
     seed: int
-    folds: int
+    options: CensoringModel
 
     def probability(self, x: NDArray, rwc: NDArray, person: NDArray) -> NDArray[np.float64]:
         out = np.zeros(len(x))
-        fold = folds(self.seed, person, self.folds) if self.folds > 1 else np.zeros(len(x), int)
+        fold = self.options.parts(self.seed, person)
         for state in (0, 1):
             for number, fit in enumerate(self.fits[state]):
                 mine = (rwc == state) & (fold == number)
@@ -315,7 +325,8 @@ def _fit(
 ) -> tuple[list[_Model], list[Check]]:
     weight, rwc = keys["fit_weight"], facts["rwc"]
     seed = population.spec.seed
-    fold = folds(seed, keys["person"], options.folds)
+    fold = options.parts(seed, keys["person"])
+    number_of_parts = int(fold.max(initial=0)) + 1 if options.persons_per_block else options.folds
     models, checks = [], []
     for target in at_risk.targets:
         y = keys[f"event_{target}"] > 0
@@ -325,8 +336,9 @@ def _fit(
             keep = ~constant(x[mine])
             kept.append(keep)
             found: list[object] = []
-            for number in range(options.folds):
-                rows = mine if options.folds == 1 else mine & (fold != number)
+            for number in range(number_of_parts):
+                own = options.persons_per_block is not None or options.folds == 1
+                rows = mine & ((fold == number) if own else (fold != number))
                 events = int(y[rows].sum())
                 if events < options.least_events:
                     total = float(weight[rows].sum())
@@ -358,7 +370,7 @@ def _fit(
                     },
                 )
             )  # fmt: skip
-        models.append(_Model(names, tuple(kept), tuple(fits), seed, options.folds))
+        models.append(_Model(names, tuple(kept), tuple(fits), seed, options))
     return models, checks
 
 

@@ -34,7 +34,7 @@ def needed_months(
     last: int,
     *,
     factors: dict[int, float] | None,
-    each: Iterable[str] = BENEFITS,
+    amounts: Iterable[str] = BENEFITS,
     name: str = "",
 ) -> tuple[Table, Table]:
     """Job and benefit person-months of ``persons`` (a table with person_id) in first..last, computed
@@ -50,7 +50,7 @@ def needed_months(
         work.keep(
             job_months(jobs, work.parts, subsidising=subsidising, factors=factors), f"jobs{name}"
         ),
-        work.keep(benefit_months(benefits, factors=factors, each=each), f"benefits{name}"),
+        work.keep(benefit_months(benefits, factors=factors, amounts=amounts), f"benefits{name}"),
     )
 
 
@@ -133,10 +133,10 @@ def work_history(units: Table, jobs: Table) -> Table:
     earnings_<w> (kroner, all jobs). Units without any job are absent."""
     rows = _before(units, jobs, ("work_unsubsidised", "work_any", "earnings_nok"))
     found = {
-        f"worked_{w}": rows.work_unsubsidised.sum(where=rows.back <= w).fill_null(0).cast("int16")
+        f"worked_{w}": _times(rows, (rows.work_unsubsidised > 0) & (rows.back <= w))
         for w in WORK_WINDOWS
     }
-    found["subsidised_24"] = (rows.work_any - rows.work_unsubsidised).sum().cast("int16")
+    found["subsidised_24"] = _times(rows, rows.work_any > rows.work_unsubsidised)
     for w in EARNINGS_WINDOWS:
         found[f"earnings_{w}"] = (
             rows.earnings_nok.sum(where=rows.back <= w).fill_null(0).cast("float64")
@@ -146,10 +146,10 @@ def work_history(units: Table, jobs: Table) -> Table:
 
 def benefit_history(units: Table, benefits: Table) -> Table:
     """unit, <benefit>_<w>: months with it in the w months before. Absent without any."""
-    rows = _before(units, benefits, tuple(f"has_{b}" for b in BENEFITS), longest=12)
+    rows = _before(units, benefits, ("received",), longest=max(BENEFIT_WINDOWS))
     found = {
-        f"{b}_{w}": rows[f"has_{b}"].sum(where=rows.back <= w).fill_null(0).cast("int16")
-        for b in BENEFITS
+        f"{b}_{w}": _times(rows, ((rows.received & (1 << i)) > 0) & (rows.back <= w))
+        for i, b in enumerate(BENEFITS)
         for w in BENEFIT_WINDOWS
     }
     return rows.group_by("unit").agg(**found)
@@ -220,6 +220,11 @@ def _before(
         ["person_id", months.month < units.k, months.month >= units.k - longest],
     )
     return join.select("unit", *(months[c] for c in columns), back=units.k - months.month)
+
+
+def _times(rows: Table, holds: ibis.expr.types.BooleanValue) -> ibis.expr.types.IntegerValue:
+    """In how many of the group's rows it holds."""
+    return rows.count(where=holds).cast("int16")
 
 
 def _position(column: ibis.expr.types.StringColumn, levels: tuple[str, ...]) -> ibis.Value:

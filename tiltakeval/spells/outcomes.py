@@ -92,8 +92,9 @@ def job_months(
     factors: Mapping[int, float] | None,
 ) -> Table:
     """One row a person and month with a job: person_id, month, work_any, work_unsubsidised,
-    full_time (0/1), earnings_nok, earnings_unsubsidised_nok (whole kroner at fixed prices when
-    ``factors`` are given, so that sums don't depend on row order).
+    full_time (0/1), earnings_nok, earnings_unsubsidised_nok (kroner, at fixed prices when
+    ``factors`` are given; each row rounded to whole kroner, so that floating sums are exact and
+    don't depend on row order).
 
     A job-month counts as work when it has a position or pay; a negative correction alone doesn't.
     ``participations`` are those of ``build.participations``.
@@ -130,46 +131,51 @@ def job_months(
     rows = rows.select(
         "person_id",
         "month",
-        worked=worked.fill_null(False).cast("int32"),
-        own=(worked & own).fill_null(False).cast("int32"),
-        position=rows.position_pct.fill_null(0.0).round(2).cast("decimal(9,2)"),
-        pay=pay.round().cast("int64"),
-        own_pay=own.ifelse(pay, 0.0).round().cast("int64"),
+        worked=worked.fill_null(False).cast("int8"),
+        own=(worked & own).fill_null(False).cast("int8"),
+        position=(rows.position_pct.fill_null(0.0) * 100).round(),
+        pay=pay.round(),
+        own_pay=own.ifelse(pay, 0.0).round(),
     )
     months = rows.group_by("person_id", "month").agg(
         work_any=rows.worked.max(),
         work_unsubsidised=rows.own.max(),
         position=rows.position.sum(),
-        earnings_nok=rows.pay.sum().cast("int64"),
-        earnings_unsubsidised_nok=rows.own_pay.sum().cast("int64"),
+        earnings_nok=rows.pay.sum(),
+        earnings_unsubsidised_nok=rows.own_pay.sum(),
     )
-    return months.mutate(full_time=(months.position >= FULL_TIME_PCT).cast("int32")).drop(
-        "position"
-    )
+    full_time = months.position >= 100 * FULL_TIME_PCT
+    return months.mutate(full_time=full_time.cast("int8")).drop("position")
 
 
 def benefit_months(
-    benefits: Table, *, factors: Mapping[int, float] | None, each: Iterable[str] = BENEFITS
+    benefits: Table,
+    *,
+    factors: Mapping[int, float] | None,
+    amounts: Iterable[str] = BENEFITS,
 ) -> Table:
     """One row a person and month with a benefit: person_id, month, benefits_total_nok,
-    benefit_<code>_nok and has_<code> (0/1) for ``each``, uforetrygd_grade (percent)."""
+    benefit_<code>_nok for ``amounts``, received (bit i: some of ``BENEFITS[i]`` was paid),
+    uforetrygd_grade (percent). Amounts are rounded to whole kroner row by row."""
     amount = benefits.amount_nok.cast("float64")
     if factors is not None:
         amount = amount * deflator(benefits.month, factors)
     rows = benefits.select(
         "person_id",
         "month",
-        "benefit",
         "grade",
-        amount=amount.fill_null(0.0).round().cast("int64"),
+        bit=ibis.cases(*((benefits.benefit == b, 1 << i) for i, b in enumerate(BENEFITS)), else_=0),
+        amount=amount.fill_null(0.0).round(),
     )
-    columns = {"benefits_total_nok": rows.amount.sum().cast("int64")}
-    for code in each:
-        mine = rows.benefit == code
-        columns[f"benefit_{code}_nok"] = mine.ifelse(rows.amount, 0).sum().cast("int64")
-        columns[f"has_{code}"] = (mine & (rows.amount > 0)).cast("int32").max()
-    grade = (rows.benefit == "uforetrygd").ifelse(rows.grade.fill_null(0.0), 0.0)
-    columns["uforetrygd_grade"] = grade.max()
+    columns = {
+        "benefits_total_nok": rows.amount.sum(),
+        "received": (rows.amount > 0).ifelse(rows.bit, 0).cast("int32").bit_or(),
+    }
+    for code in amounts:
+        mine = rows.bit == 1 << BENEFITS.index(code)
+        columns[f"benefit_{code}_nok"] = mine.ifelse(rows.amount, 0.0).sum()
+    pension = rows.bit == 1 << BENEFITS.index("uforetrygd")
+    columns["uforetrygd_grade"] = pension.ifelse(rows.grade.fill_null(0.0), 0.0).max()
     return rows.group_by("person_id", "month").agg(**columns)
 
 
