@@ -130,6 +130,8 @@ def test_numbers_follow_the_language():
     assert nb.interval(0.011, 0.073, "share") == "[1,1; 7,3]"
     assert en.interval(0.011, np.nan, "share") == "[1.1, open]"
     assert nb.number(-0.001, 1) == "0,0"
+    assert nb.amount(1234.4, "NOK") == "1\u202f234"
+    assert nb.unit("NOK") == "kroner"
     assert nb.number(np.nan) == "–"
     with pytest.raises(InputError, match="unknown language"):
         Words("nn")

@@ -141,13 +141,16 @@ def other_ways(view: View) -> list[Block]:
     for population in view.populations:
         part = rows[rows["population"] == population]
         at = view.month(part)
+        shown = [p for p in view.programmes if p in set(part["programme"])]
+        if at is None:
+            continue
         lines = []
         for estimand, analysis, origin in ways:
             line = [
                 f"{upper_first(words.label('estimand', estimand))}; "
                 f"{words.label('analysis', analysis)}; {words.label('value', origin)}"
             ]
-            for programme in view.programmes:
+            for programme in shown:
                 one = part[
                     (part["estimand"] == estimand)
                     & (part["analysis"] == analysis)
@@ -161,11 +164,15 @@ def other_ways(view: View) -> list[Block]:
             lines.append(line)
         caption = words(
             "ways.caption",
-            outcome=view.outcome(view.primary_outcome),
+            outcome=upper_first(view.outcome(view.primary_outcome)),
             month=at,
             population=view.population(population),
         )
         blocks.append(
-            Table(caption, [words("ways.way"), *map(view.programme, view.programmes)], lines)
+            Table(
+                caption,
+                [words("ways.way"), *(upper_first(view.programme(p)) for p in shown)],
+                lines,
+            )
         )
     return blocks

@@ -83,7 +83,7 @@ def _phrase(view: View, outcome: str) -> str:
 def _said(view: View, value: float, unit: str) -> str:
     """A size in words: kroner to the nearest hundred, more would be false precision."""
     size = abs(value)
-    if unit == "nok" and size >= 1_000:
+    if unit.lower() == "nok" and size >= 1_000:
         size = round(size, -2)
     return view.words.amount(size, unit)
 
@@ -204,7 +204,7 @@ def money_sentence(view: View, base: dict[str, str], programme: str) -> str:
     words, parts, longest = view.words, [], ""
     for outcome in view.outcomes:
         windows = _cumulated(view, base, programme, outcome)
-        windows = windows[windows["unit"] == "nok"]
+        windows = windows[windows["unit"].str.lower() == "nok"]
         if windows.empty:
             continue
         row = windows.iloc[-1]

@@ -124,8 +124,8 @@ class Words:
         """A number of the unit as shown (shares in per cent), without the unit's name."""
         if value is None or not np.isfinite(float(value)):
             return "–"
-        decimals = DECIMALS.get(unit, 2) + extra
-        return self.number(float(value) * SCALE.get(unit, 1.0), decimals, signed=signed)
+        decimals = DECIMALS.get(unit.lower(), 2) + extra
+        return self.number(float(value) * SCALE.get(unit.lower(), 1.0), decimals, signed=signed)
 
     def interval(self, low: float | None, high: float | None, unit: str, *, extra: int = 0) -> str:
         """``[a; b]`` in bokmål, ``[a, b]`` in English; a missing end is left open."""
@@ -140,7 +140,7 @@ class Words:
 
     def unit(self, unit: str, *, difference: bool = True) -> str:
         """The unit's name: percentage points for a difference of shares."""
-        key = f"unit.{unit}.{'difference' if difference else 'level'}"
+        key = f"unit.{unit.lower()}.{'difference' if difference else 'level'}"
         return self(key) if self.has(key) else unit
 
     def listed(self, items: list[str]) -> str:
