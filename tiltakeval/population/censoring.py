@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.check import Check
-from tiltakeval.numerics.logit import fit_logit, predict
+from tiltakeval.numerics.logit import fit_logit
 from tiltakeval.population.criteria import narrow
-from tiltakeval.population.features import Facts, blocks, collect, constant, matrix, parts_of
+from tiltakeval.population.features import Facts, blocks, collect, constant, matrix, parts_of, rare
 from tiltakeval.population.risk import risk_segments
 from tiltakeval.population.sampling import folds, month_draw
 from tiltakeval.population.spec import STATES
@@ -257,7 +257,7 @@ def _log_stay(
         row = np.searchsorted(followed, keys["person"][wanted])
         column = keys["k"][wanted] - (at_risk.first - 1)
         for place, model in enumerate(models):
-            p = model.probability(x[wanted], facts["rwc"][wanted], keys["person"][wanted])
+            p = model.probability(x, facts["rwc"], keys["person"])[wanted]
             total[place][row, column] = -np.log1p(-np.minimum(p, 0.99))
     for array in total:
         np.cumsum(array, axis=1, out=array)
@@ -291,27 +291,27 @@ def _facts(
 
 @dataclass(frozen=True)
 class _Model:
-    """One logit per state and fold, or a constant share."""
+    """Coefficients per state and fold, [1 + p] on all columns; a constant share has zero slopes."""
 
     names: tuple[str, ...]
-    kept: tuple[NDArray[np.bool_], ...]
-    fits: tuple[tuple[object, ...], ...]
+    coef: tuple[tuple[NDArray[np.float64], ...], ...]
     seed: int
     options: CensoringModel
 
     def probability(self, x: NDArray, rwc: NDArray, person: NDArray) -> NDArray[np.float64]:
-        out = np.zeros(len(x))
-        fold = self.options.parts(self.seed, person)
+        """Monthly probability of the event, [n]."""
+        part = self.options.parts(self.seed, person)
+        eta = np.full(len(x), -np.inf)
         for state in (0, 1):
-            for number, fit in enumerate(self.fits[state]):
-                mine = (rwc == state) & (fold == number)
-                if not mine.any():
-                    continue
-                if isinstance(fit, float):
-                    out[mine] = fit
-                else:
-                    out[mine] = predict(fit, x[mine][:, self.kept[state]])  # type: ignore[arg-type]
-        return out
+            for number, coef in enumerate(self.coef[state]):
+                mine = np.flatnonzero((rwc == state) & (part == number))
+                if 4 * len(mine) > len(x):  # cheaper than copying the rows
+                    eta[mine] = (coef[0] + x @ coef[1:])[mine]
+                elif len(mine):
+                    eta[mine] = coef[0] + x[mine] @ coef[1:]
+        with np.errstate(over="ignore"):
+            found: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-eta))
+        return found
 
 
 def _fit(
@@ -330,19 +330,18 @@ def _fit(
     models, checks = [], []
     for target in at_risk.targets:
         y = keys[f"event_{target}"] > 0
-        kept, fits = [], []
+        fits = []
         for state, label in enumerate(STATES):
             mine = (rwc == state) & (weight > 0)
-            keep = ~constant(x[mine])
-            kept.append(keep)
-            found: list[object] = []
+            keep = ~(constant(x[mine]) | rare(x[mine]))
+            found = []
             for number in range(number_of_parts):
                 own = options.persons_per_block is not None or options.folds == 1
                 rows = mine & ((fold == number) if own else (fold != number))
                 events = int(y[rows].sum())
                 if events < options.least_events:
                     total = float(weight[rows].sum())
-                    found.append(events / total if total > 0 else 0.0)
+                    found.append(_constant(events, total, len(names)))
                     continue
                 try:
                     fit = fit_logit(x[rows][:, keep], y[rows], weight[rows], ridge=options.ridge)
@@ -352,7 +351,9 @@ def _fit(
                         where=f"censoring model, {label}",
                         remedy="Use fewer covariates for it, or a larger ridge.",
                     ) from None
-                found.append(fit)
+                coef = np.zeros(len(names) + 1)
+                coef[np.concatenate([[True], keep])] = fit.coef
+                found.append(coef)
             fits.append(tuple(found))
             against = "all" if target == 0 else population.arms[target]
             checks.append(
@@ -366,12 +367,20 @@ def _fit(
                         "events": int(y[mine].sum()),
                         "person_months": int(mine.sum()),
                         "covariates": int(keep.sum()),
-                        "modelled": not isinstance(found[0], float),
+                        "modelled": bool(found[0][1:].any()),
                     },
                 )
             )  # fmt: skip
-        models.append(_Model(names, tuple(kept), tuple(fits), seed, options))
+        models.append(_Model(names, tuple(fits), seed, options))
     return models, checks
+
+
+def _constant(events: int, total: float, width: int) -> NDArray[np.float64]:
+    """Coefficients that give everybody the share ``events / total``."""
+    coef = np.zeros(width + 1)
+    share = events / total if total > 0 else 0.0
+    coef[0] = np.log(share / (1 - share)) if 0 < share < 1 else -np.inf
+    return coef
 
 
 def _aligned(x: NDArray, names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray:
