@@ -65,7 +65,7 @@ browser:
 		  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
 docs: setup
-	@$(BIN)/python -m tiltakeval.study.reference docs
+	@$(BIN)/python docs/generate.py
 
 lock: setup
 	@command -v uv >/dev/null || { echo "uv compiles the lock file: install it first"; exit 1; }

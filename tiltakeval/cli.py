@@ -18,7 +18,7 @@ class _Parser(argparse.ArgumentParser):
     """Argument errors in the same shape as all others, with the nearest valid command."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        if "invalid choice" in message and "'" in message:
+        if "argument COMMAND: invalid choice" in message and "'" in message:
             given = message.split("invalid choice: '")[-1].split("'")[0]
             message = str(unknown("command", given, COMMANDS))
         raise InputError(message, remedy=f"See: {self.prog} --help")

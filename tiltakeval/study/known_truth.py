@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from tiltakeval.errors import InputError
-from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimates.lockin import CUMULATED_UNIT
+from tiltakeval.estimates.table import Estimates, key_columns, tidy
 from tiltakeval.study.spec_register import RegisterStudy
 from tiltakeval.synthetic.truth import ESTIMANDS, TARGETS, TruthSpec, truth
 from tiltakeval.synthetic.truth_kernel import OUTCOMES
@@ -56,15 +60,34 @@ def known_truth(spec: RegisterStudy, world: World, persons: int) -> Estimates | 
 
 
 def _only_studied(spec: RegisterStudy, known: Estimates) -> Estimates:
-    """The rows about programmes the study has in that base population."""
+    """The effects of programmes the study has in that base population."""
     table = known.table
     state = table["population"].str.split(":").str[0]
-    keep = table["estimate"].notna()
+    keep = table["estimate"].notna() & (table["term"] == "effect")
     for base in spec.base:
         arms = [*base.arms, "none"]
         here = table["programme"].isin(arms) & table["comparator"].isin(arms)
         keep &= (state != base.state) | here
-    return known.take(keep.to_numpy().nonzero()[0])
+    effects = known.take(keep.to_numpy().nonzero()[0])
+    return Estimates(
+        pd.concat([effects.table, cumulated(spec, effects.table)], ignore_index=True),
+        run=effects.run,
+    )
+
+
+def cumulated(spec: RegisterStudy, effects: pd.DataFrame) -> pd.DataFrame:
+    """The running sums of the effects that the lock-in shows, and their values at its windows."""
+    rows = effects[effects["outcome"].isin(spec.lock_in.outcomes)].sort_values("horizon")
+    keys = [name for name in key_columns() if name != "horizon"]
+    paths = rows.assign(
+        estimate=rows.groupby(keys, sort=False)["estimate"].cumsum(),
+        std_error=np.nan,
+        term="cumulated_path",
+        unit=rows["unit"].replace(CUMULATED_UNIT),
+    )
+    at = paths[paths["horizon"].isin(spec.lock_in.windows)]
+    windows = at.assign(term="cumulated", period="0-" + at["horizon"].astype(str), horizon=pd.NA)
+    return tidy(pd.concat([paths, windows], ignore_index=True))
 
 
 def register_truth(world: World, persons: int) -> Estimates:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import types
 import typing
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -116,11 +114,8 @@ def _inner_tables(
             yield from _inner_tables(inner, f"{heading}.")
 
 
-def command_line_page() -> str:
-    """``docs/command-line.md``: the help text of every command."""
-    from tiltakeval import cli
-
-    parser = cli.build_parser()
+def command_line_page(parser: argparse.ArgumentParser) -> str:
+    """``docs/command-line.md``: the help text of every command of the parser."""
     lines = [
         "# The command line",
         "",
@@ -141,18 +136,3 @@ class _Wide(argparse.HelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=96)
-
-
-PAGES = {"study-file.md": study_file_page, "command-line.md": command_line_page}
-
-
-def main(folder: Path) -> None:
-    """Write the pages to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, page in PAGES.items():
-        (folder / name).write_text(page(), "utf-8")
-        print(folder / name)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltakeval.disclosure.release import (
+    AnyReleased,
     release_attrition,
     release_checks,
     release_estimates,
@@ -111,41 +112,45 @@ def _analyse(
     return from_register.run(spec, data, source, work, persons, stages)
 
 
-def write_outputs(result: StudyResult, out: Path) -> list[Path]:
-    """Write ``out/<slug>/``: both reports, estimates, checks, attrition, manifest; all released.
+def write_outputs(result: StudyResult, out: Path, *, progress: bool = False) -> list[Path]:
+    """Write ``out/<slug>/``: both reports, the tables behind them, the manifest; all released.
 
     The folder is replaced whole at the end; after an error the one before stands untouched.
     """
-    rules = result.spec.rules
-    estimates = release_estimates(result.estimates, rules)
-    checks = release_checks(result.checks, rules)
-    attrition = release_attrition(result.attrition, rules)
-    known = {
-        name: None if value is None else release_estimates(value, rules, uncounted="allow")
-        for name, value in (("truth", result.truth), ("published", result.published))
-    }
-    material = wording.material(
-        result.spec,
-        estimates=estimates,
-        checks=checks,
-        attrition=attrition,
-        facts=result.facts,
-        manifest=result.manifest,
-        synthetic=result.synthetic,
-        **known,
-    )
+    rules, stages = result.spec.rules, Stages(show=progress)
+    with stages.stage("disclosure control"):
+        checks = release_checks(result.checks, rules)
+        released: dict[str, AnyReleased] = {
+            "estimates": release_estimates(result.estimates, rules),
+            "attrition": release_attrition(result.attrition, rules),
+        }
+        for name, value in (("truth", result.truth), ("published", result.published)):
+            if value is not None:
+                released[name] = release_estimates(value, rules, uncounted="allow")
     target = out / result.spec.slug
     with swapped(target) as folder:
-        names = [path.name for path in write_report(material, folder)]
-        for released in (estimates, checks, attrition):
-            names += [path.name for path in write_released(released, folder)]
-        for name, value in known.items():
-            if value is not None:
-                names += [path.name for path in write_released(value, folder, name)]
-        (folder / "manifest.json").write_text(as_json(result.manifest), "utf-8")
-    return [target / name for name in (*names, "manifest.json")]
+        with stages.stage("report in bokmål and English"):
+            material = wording.material(
+                result.spec,
+                checks=checks,
+                released=released,
+                facts=result.facts,
+                manifest=result.manifest,
+                synthetic=result.synthetic,
+            )
+            names = [path.name for path in write_report(material, folder)]
+        with stages.stage("tables and manifest"):
+            for name, table in released.items():
+                table.table.to_csv(folder / f"{name}.csv", index=False, float_format="%.7g")
+                names.append(f"{name}.csv")
+            write_released(checks, folder)
+            timed = [*result.manifest["stages"], *(vars(stage) for stage in stages.done)]
+            hidden = {name: len(table.log) for name, table in released.items()}
+            content = {**result.manifest, "suppressed": hidden, "stages": timed}
+            (folder / "manifest.json").write_text(as_json(content), "utf-8")
+    return [target / name for name in (*names, "checks.csv", "checks.json", "manifest.json")]
 
 
 def run_and_write(study: str | Path, *, out: Path, **options: Any) -> list[Path]:
     """Run a study and write its outputs: what ``tiltakeval run`` does."""
-    return write_outputs(run_study(study, **options), out)
+    return write_outputs(run_study(study, **options), out, progress=True)

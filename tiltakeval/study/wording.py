@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tiltakeval.disclosure.release import Released, ReleasedAttrition, ReleasedChecks
+from tiltakeval.disclosure.release import Released, ReleasedChecks
 from tiltakeval.programmes import catalogue
 from tiltakeval.report.material import ReportMaterial
 from tiltakeval.study.manifest import VOLATILE
@@ -19,27 +19,24 @@ SHOWN = ("study", "spec_sha256", "seed", "data", "versions", "python", "command"
 def material(
     spec: StudySpec,
     *,
-    estimates: Released,
     checks: ReleasedChecks,
-    attrition: ReleasedAttrition,
-    truth: Released | None,
-    published: Released | None,
+    released: Mapping[str, Any],
     facts: Mapping[str, Any],
     manifest: Mapping[str, Any],
     synthetic: bool,
 ) -> ReportMaterial:
-    """Everything the report is made from, named in both languages."""
+    """Everything the report is made from, named in both languages.
+
+    ``released`` has estimates and attrition, and truth and published where there are any.
+    """
     own = {key: _both(text) for key, text in spec.labels.items()}
     shown = {name: manifest[name] for name in SHOWN if name in manifest}
     common: dict[str, Any] = {
         "slug": spec.slug,
         "title": _both(spec.title),
         "question": _both(spec.question),
-        "estimates": estimates,
         "checks": checks,
-        "attrition": attrition,
-        "truth": truth,
-        "published": published,
+        **released,
         "manifest": {**shown, "made": manifest[VOLATILE[0]]},
         "labels": own,
         "notes": {} if spec.notes is None else _both(spec.notes),
@@ -49,7 +46,7 @@ def material(
         return ReportMaterial(
             **common,
             spec={**register_facts(spec), **facts},
-            populations=populations(spec, estimates),
+            populations=populations(spec, released["estimates"]),
             programmes=programme_names(spec),
             primary_estimand=spec.primary,
             primary_outcome=spec.analysis[0].outcomes[0],
