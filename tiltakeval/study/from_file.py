@@ -90,16 +90,14 @@ def agreement(spec: CrossSectionStudy, found: Estimates, published: Estimates) -
                 "say how close is close: absolute, relative or max_z",
                 where=f"published {figure.key}",
             )
-        checks.append(
-            agree(
-                found.select(analysis=figure.analysis),
-                published.take([position]),
-                absolute=figure.absolute,
-                relative=figure.relative,
-                max_z=figure.max_z,
-                key="agreement",
-            )
+        check = agree(
+            found.select(analysis=figure.analysis),
+            published.take([position]),
+            absolute=figure.absolute,
+            relative=figure.relative,
+            max_z=figure.max_z,
         )
+        checks.append(scoped(check, analysis=figure.analysis, published=figure.key))
     return checks
 
 

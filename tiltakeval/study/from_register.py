@@ -80,11 +80,19 @@ def run(
         estimates=Estimates.concat(gathered.estimates),
         checks=tuple(gathered.checks),
         attrition=Attrition.concat(gathered.attrition),
-        data={"source": source, "fingerprint": fingerprint, "invented": synthetic},
+        data={
+            "source": source,
+            "fingerprint": fingerprint,
+            "invented": synthetic,
+            **({"persons": count} if synthetic else {}),
+        },
         runs=gathered.runs,
         truth=truth,
         synthetic=synthetic,
-        facts={"register": spec.register_ if data is None else source},
+        facts={
+            "register": spec.register_ if data is None else source,
+            "persons": count if synthetic else None,
+        },
     )
 
 
