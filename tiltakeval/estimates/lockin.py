@@ -127,9 +127,12 @@ def lock_in(
         for rows in families(profiles)
         if len(rows) > 1
     ]
-    rows_of = [part.rows for part in parts]
-    joined = tidy(pd.concat(rows_of, ignore_index=True))
-    starts = np.cumsum([0] + [len(rows) for rows in rows_of])
+    starts = np.cumsum([0] + [len(part.rows["term"]) for part in parts])
+    columns = {
+        name: np.concatenate([np.asarray(part.rows[name], dtype=object) for part in parts])
+        for name in parts[0].rows
+    }
+    joined = tidy(pd.DataFrame(columns))
     influence = Influence(
         frame=estimates.influence.frame,
         kind=estimates.influence.kind,
@@ -147,7 +150,7 @@ def lock_in(
 class _Summaries:
     """Rows of one profile: those with influence (a column of ``influence`` [G, k] each) first."""
 
-    rows: pd.DataFrame
+    rows: dict[str, list]
     influence: Floats
 
 
@@ -198,33 +201,32 @@ def _summaries(
         for name, value in zip(linear_rows, (*extra, "", "ok")):
             linear_rows[name].append(value)
     stacked = np.hstack(columns)
-    rows = pd.DataFrame(linear_rows)
     se = standard_errors(stacked)
-    low, high, p = intervals(rows["estimate"].to_numpy(), se, level=level, groups=groups)
-    rows = rows.assign(std_error=se, conf_low=low, conf_high=high, p_value=p)
-
+    low, high, p = intervals(np.array(linear_rows["estimate"]), se, level=level, groups=groups)
     lowest = int(np.argmin(theta))
     band = band_critical_value(z, level=level, draws=draws, seed=seed) * standard_errors(z)
-    sets = {
-        "length": crossing(theta[lowest:], band[lowest:], list(months[lowest:])),
-        "break_even": crossing(path, half, list(months)),
+    length = crossing(theta[lowest:], band[lowest:], list(months[lowest:]))
+    even = crossing(path, half, list(months))
+    missing = [np.nan, np.nan]
+    rows = {
+        "term": [*linear_rows["term"], "length", "break_even"],
+        "horizon": [*linear_rows["horizon"], pd.NA, pd.NA],
+        "period": [*linear_rows["period"], *([f"{months[0]}-{months[-1]}"] * 2)],
+        "unit": [*linear_rows["unit"], "months", "months"],
+        "estimate": [*linear_rows["estimate"], length.estimate, even.estimate],
+        "std_error": [*se, *missing],
+        "conf_low": [*low, length.low, even.low],
+        "conf_high": [*high, length.high, even.high],
+        "p_value": [*p, *missing],
+        "band_low": [*linear_rows["band_low"], *missing],
+        "band_high": [*linear_rows["band_high"], *missing],
+        "band_family": [*linear_rows["band_family"], "", ""],
+        "status": [*linear_rows["status"], length.status, even.status],
     }
-    crossings = pd.DataFrame(
-        {
-            "term": list(sets),
-            "horizon": [pd.NA, pd.NA],
-            "period": f"{months[0]}-{months[-1]}",
-            "unit": "months",
-            "estimate": [found.estimate for found in sets.values()],
-            "conf_low": [found.low for found in sets.values()],
-            "conf_high": [found.high for found in sets.values()],
-            "status": [found.status for found in sets.values()],
-        }
-    )
-    out = pd.concat([rows, crossings], ignore_index=True)
+    count = len(rows["term"])
     for name in _LABELS:
-        out[name] = table[name].iloc[0]
+        rows[name] = [table[name].iloc[0]] * count
     for name in _SUPPORT:
-        out[name] = table[name].min()
-    out["conf_level"] = level
-    return _Summaries(rows=out, influence=stacked)
+        rows[name] = [table[name].min()] * count
+    rows["conf_level"] = [level] * count
+    return _Summaries(rows=rows, influence=stacked)

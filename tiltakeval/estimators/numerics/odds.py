@@ -25,7 +25,7 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3)
-PER_TREATED, LEAST = 10, 3_000
+PER_TREATED, LEAST = 10, 20_000
 #: Arms with at least this many units get the last penalty: there it no longer matters.
 LARGE = 3_000
 

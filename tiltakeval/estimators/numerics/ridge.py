@@ -20,6 +20,7 @@ Floats = NDArray[np.floating]
 #: Ridge penalties tried, per unit of training weight and on standardised columns.
 PENALTIES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e2)
 CHUNK = 4_096
+MONTHS_TO_CHOOSE_BY = 6
 
 
 @dataclass(frozen=True)
@@ -123,44 +124,92 @@ def _solve(
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """Coefficients per fold [q, C] and the penalty chosen per column [C]."""
     folds, q, columns = sums.cross.shape
-    paths = np.zeros((len(PENALTIES), folds, q, columns))
-    error = np.zeros((len(PENALTIES), columns))
+    chosen = _choose(sums, prior=prior, names=names, scale=scale)
+    beta = [np.zeros((q, columns)) for _ in range(folds)]
     for f in range(folds):
         cross = sums.cross.sum(axis=0) - sums.cross[f]
         for i in range(sums.gram.shape[0]):
             at = np.flatnonzero(sums.which == i)
-            gram = sums.gram[i].sum(axis=0) - sums.gram[i, f]
-            total = gram[0, 0]
-            if total <= 0:
+            part = _centred(sums.gram[i].sum(axis=0) - sums.gram[i, f], cross[:, at], prior, f, at)
+            if part is None:
                 continue
-            mean_x = gram[0, 1:] / total
-            mean_y = cross[0, at] / total
-            g = gram[1:, 1:] - total * np.outer(mean_x, mean_x)
-            start = np.zeros((q - 1, at.size)) if prior is None else prior[f][1:, at]
-            c = cross[1:, at] - total * np.outer(mean_x, mean_y) - g @ start
-            values, vectors = np.linalg.eigh(g)
+            for penalty in np.unique(chosen[at]):
+                mine = chosen[at] == penalty
+                ridge = part.g + penalty * part.total * np.eye(q - 1)
+                slope = part.start[:, mine] + np.linalg.solve(ridge, part.c[:, mine])
+                beta[f][0, at[mine]] = part.mean_y[mine] - part.mean_x @ slope
+                beta[f][1:, at[mine]] = slope
+    return beta, chosen
+
+
+@dataclass(frozen=True)
+class _Centred:
+    """Training sums of one fold without their means, and the slopes they are shrunk towards."""
+
+    g: NDArray[np.float64]
+    c: NDArray[np.float64]
+    start: NDArray[np.float64]
+    mean_x: NDArray[np.float64]
+    mean_y: NDArray[np.float64]
+    total: float
+
+
+def _centred(
+    gram: Floats,
+    cross: Floats,
+    prior: Sequence[NDArray[np.float64]] | None,
+    fold: int,
+    at: NDArray[np.int64],
+) -> _Centred | None:
+    """The centred sums of the columns ``at`` ([q, len(at)] ``cross``); None without training units."""
+    total = float(gram[0, 0])
+    if total <= 0:
+        return None
+    mean_x, mean_y = gram[0, 1:] / total, cross[0] / total
+    g = gram[1:, 1:] - total * np.outer(mean_x, mean_x)
+    start = np.zeros((len(mean_x), at.size)) if prior is None else prior[fold][1:, at]
+    c = cross[1:] - total * np.outer(mean_x, mean_y) - g @ start
+    return _Centred(g, np.asarray(c, dtype=np.float64), start, mean_x, mean_y, total)
+
+
+def _choose(
+    sums: _Sums, *, prior: Sequence[NDArray[np.float64]] | None, names: int, scale: Floats
+) -> NDArray[np.float64]:
+    """The penalty of each column [C]: one per outcome, by held-out error pooled over months.
+
+    Where months differ in who is observed, each with its own cross-products, every few of them
+    are enough to choose by.
+    """
+    folds, _, columns = sums.cross.shape
+    kinds = sums.gram.shape[0]
+    looked_at = range(0, kinds, max(1, kinds // MONTHS_TO_CHOOSE_BY))
+    error = np.zeros((len(PENALTIES), columns))
+    for f in range(folds):
+        cross = sums.cross.sum(axis=0) - sums.cross[f]
+        for i in looked_at:
+            at = np.flatnonzero(sums.which == i)
+            part = _centred(sums.gram[i].sum(axis=0) - sums.gram[i, f], cross[:, at], prior, f, at)
+            if part is None:
+                continue
+            values, vectors = np.linalg.eigh(part.g)
             values = np.clip(values, 0.0, None)
-            rotated = vectors.T @ c
+            rotated = vectors.T @ part.c
             held, held_cross = sums.gram[i, f], sums.cross[f][:, at]
             for j, penalty in enumerate(PENALTIES):
-                slope = start + vectors @ (rotated / (values + penalty * total)[:, None])
-                paths[j, f, 1:, at] = slope.T
-                paths[j, f, 0, at] = mean_y - mean_x @ slope
-                b = np.vstack([mean_y - mean_x @ slope, slope])
+                shrunk = rotated / (values + penalty * part.total)[:, None]
+                slope = part.start + vectors @ shrunk
+                b = np.vstack([part.mean_y - part.mean_x @ slope, slope])
                 error[j, at] += (
                     sums.square[f, at]
                     - 2 * np.einsum("ij,ij->j", b, held_cross)
                     + np.einsum("ij,ij->j", b, held @ b)
                 )
     relative = error / scale**2
-    chosen = np.zeros(columns, dtype=np.int64)
+    chosen = np.zeros(columns)
     for k in range(names):
         at = np.arange(k, columns, names)
-        chosen[at] = int(np.argmin(relative[:, at].sum(axis=1)))
-    picked = [
-        np.stack([paths[chosen[c], f, :, c] for c in range(columns)], axis=1) for f in range(folds)
-    ]
-    return picked, np.asarray(PENALTIES)[chosen]
+        chosen[at] = PENALTIES[int(np.argmin(relative[:, at].sum(axis=1)))]
+    return chosen
 
 
 def fit_ridge(
