@@ -77,7 +77,7 @@ def manifest(
         "analyses": dict(analyses),
         "versions": versions(),
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "command": command,
         "run_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "stages": [vars(stage) for stage in stages],
