@@ -168,7 +168,8 @@ def one_register(design, base: str, arms: tuple[str, ...], true, *, seed: int) -
     waiting = replace(design, censor_weight=None, estimand="now_vs_wait")
     rows: list[dict] = []
     for estimand, made in (("now_vs_wait", waiting), ("vs_no_programme", design)):
-        found = estimator.estimate(made, nuisance)
+        chosen = replace(estimator, placebo=estimand == "now_vs_wait")
+        found = chosen.estimate(made, nuisance)
         effects = found.select(term="effect", subgroup="all")
         table = effects.table
         known = effects.take(np.flatnonzero(table["estimate"].notna()))
@@ -383,7 +384,7 @@ def main() -> None:
     one.add_argument("--hidden", choices=("none", "past", "fresh"), default="none")
     one.add_argument("--replications", type=int, default=1000)
     one.add_argument("--persons", type=int, default=PERSONS)
-    one.add_argument("--batch", type=int, default=20)
+    one.add_argument("--batch", type=int, default=25)
     one.add_argument("--workers", type=int, default=2)
     one.add_argument("--minutes", type=float, default=1e6)
     two = commands.add_parser("report")

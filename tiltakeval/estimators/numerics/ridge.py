@@ -146,11 +146,11 @@ def _solve(
 class _Centred:
     """Training sums of one fold without their means, and the slopes they are shrunk towards."""
 
-    g: NDArray[np.float64]
-    c: NDArray[np.float64]
-    start: NDArray[np.float64]
-    mean_x: NDArray[np.float64]
-    mean_y: NDArray[np.float64]
+    g: Floats
+    c: Floats
+    start: Floats
+    mean_x: Floats
+    mean_y: Floats
     total: float
 
 
@@ -169,7 +169,7 @@ def _centred(
     g = gram[1:, 1:] - total * np.outer(mean_x, mean_x)
     start = np.zeros((len(mean_x), at.size)) if prior is None else prior[fold][1:, at]
     c = cross[1:] - total * np.outer(mean_x, mean_y) - g @ start
-    return _Centred(g, np.asarray(c, dtype=np.float64), start, mean_x, mean_y, total)
+    return _Centred(g, c, start, mean_x, mean_y, total)
 
 
 def _choose(
