@@ -22,8 +22,9 @@ Floats = NDArray[np.floating]
 Columns = list[tuple[str, NDArray]]
 
 
-#: Indicators that fewer units have are left out of a design.
-LEAST_UNITS = 10
+#: Columns that are zero for all but fewer units, or a smaller share of them, are left out of a design.
+LEAST_UNITS = 20
+LEAST_SHARE = 0.001
 
 
 @dataclass(frozen=True)
@@ -283,10 +284,12 @@ def constant(values: Floats) -> NDArray[np.bool_]:
     return same
 
 
-def rare(values: Floats, least: int = LEAST_UNITS) -> NDArray[np.bool_]:
-    """Which columns are indicators that fewer than ``least`` units have, or lack, [p]."""
-    ones, zeros = (values == 1).sum(axis=0), (values == 0).sum(axis=0)
-    found: NDArray[np.bool_] = (ones + zeros == len(values)) & (np.minimum(ones, zeros) < least)
+def rare(values: Floats) -> NDArray[np.bool_]:
+    """Which columns are 0 (or 1) for all but a few units, [p]: fewer than ``LEAST_UNITS``, or than
+    ``LEAST_SHARE`` of them. Their coefficients are noise that a large weight would multiply."""
+    least = max(LEAST_UNITS, LEAST_SHARE * len(values))
+    other = np.minimum((values != 0).sum(axis=0), (values != 1).sum(axis=0))
+    found: NDArray[np.bool_] = other < least
     return found
 
 
