@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     given = parser.parse_args()
     register = default_register(given.work, "standard", given.persons)
-    text = STUDY.read_text("utf-8").replace("truth_persons", "# truth_persons")
+    text = STUDY.read_text("utf-8")
     text = text.replace("seed = 20240601", "seed = 20240601\ntruth = false", 1)
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "study.toml"

@@ -109,7 +109,8 @@ def test_a_study_is_found_by_folder_file_or_name(root: Path, monkeypatch) -> Non
 def test_vocabulary_mirrors_what_the_layers_offer() -> None:
     from tiltakeval.design.cross_section import ESTIMANDS
     from tiltakeval.disclosure.rules import rule_names
-    from tiltakeval.population.features import BLOCKS, SETS, SUBGROUPS
+    from tiltakeval.population.features import BLOCKS, SETS
+    from tiltakeval.population.subgroups import SUBGROUPS
     from tiltakeval.spells.outcomes import OUTCOMES
 
     assert set(vocabulary.ESTIMANDS) == set(ESTIMANDS)

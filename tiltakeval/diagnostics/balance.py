@@ -49,6 +49,8 @@ def standardised_differences(
     weighted_1, _ = moments(treated, after)
     weighted_0, _ = moments(other, after)
     spread = np.sqrt((var_1 + var_0) / 2)
+    # what is the same for all who may enter has no spread but rounding, and is balanced
+    spread = np.where(spread > 1e-9 * np.maximum(np.abs(mean_1) + np.abs(mean_0), 1.0), spread, 0.0)
     safe = np.where(spread > 0, spread, 1.0)
     return pd.DataFrame(
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tiltakeval.design.cross_section import CrossSection
@@ -35,20 +35,29 @@ def estimator_of(key: str, given: Mapping[str, Any], options: Mapping[str, Any])
     return build(key, **{**base, **options})
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Estimates with their checks; ``nuisance`` serves another estimand on the same units."""
+
+    estimates: Estimates
+    checks: list[Check]
+    nuisance: Any = None
+
+
 def estimate_and_check(
     estimator: Any,
     design: Any,
     limits: Thresholds,
     *,
     judged: tuple[int, Sequence[str]] | None = None,
-) -> tuple[Estimates, list[Check]]:
+) -> Checked:
     """The estimates, and every diagnostic that applies, held to the study's limits.
 
     ``judged`` are the month and the outcomes for which hidden selection is judged; None takes all.
     """
     if not hasattr(estimator, "nuisance") or not isinstance(design, CrossSection):
         estimates = estimator.estimate(design)
-        return estimates, _counts(estimates, limits)
+        return Checked(estimates, _counts(estimates, limits))
     nuisance = estimator.nuisance(design)
     estimates = estimator.estimate(design, nuisance)
     target = estimator.target
@@ -71,7 +80,17 @@ def estimate_and_check(
         checks += sensitivity(
             design=design, nuisance=nuisance, estimates=Estimates(table.reset_index(drop=True))
         )
-    return estimates, checks
+    return Checked(estimates, checks, nuisance)
+
+
+def estimate_again(estimator: Any, design: Any, limits: Thresholds, nuisance: Any) -> Checked:
+    """Another estimand on the same units: groups and past are the same, so only support is checked."""
+    if nuisance is None:
+        return estimate_and_check(estimator, design, limits)
+    if hasattr(estimator, "placebo"):
+        estimator = replace(estimator, placebo=False)
+    estimates = estimator.estimate(design, nuisance)
+    return Checked(estimates, _counts(estimates, limits), nuisance)
 
 
 def scoped(check: Check, **where: str) -> Check:

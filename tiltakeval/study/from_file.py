@@ -120,10 +120,10 @@ def run(spec: CrossSectionStudy, folder: Path, stages: Stages) -> Found:
     for analysis in spec.analysis:
         with stages.stage(f"analysis {analysis.key}: {analysis.estimator}"):
             design = design_of(spec, analysis, frames[analysis.sample])
-            estimates, more = estimate_and_check(estimators[analysis.key], design, spec.checks)
-            checks += [scoped(check, analysis=analysis.key) for check in more]
-            parts.append(estimates.assign(analysis=analysis.key))
-            runs[analysis.key] = dict(estimates.run)
+            done = estimate_and_check(estimators[analysis.key], design, spec.checks)
+            checks += [scoped(check, analysis=analysis.key) for check in done.checks]
+            parts.append(done.estimates.assign(analysis=analysis.key))
+            runs[analysis.key] = dict(done.estimates.run)
     found = Estimates.concat(parts)
     published = published_estimates(spec, found) if spec.published else None
     if published is not None:

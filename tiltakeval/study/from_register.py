@@ -22,7 +22,14 @@ from tiltakeval.population.trials import Population, build_population
 from tiltakeval.programmes import catalogue
 from tiltakeval.registers import quality
 from tiltakeval.registers.read import Registers, read_registers
-from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
+from tiltakeval.study.estimator import (
+    Checked,
+    defaults,
+    estimate_again,
+    estimate_and_check,
+    estimator_of,
+    scoped,
+)
 from tiltakeval.study.found import Found
 from tiltakeval.study.known_truth import TIMES, known_truth, world_beside
 from tiltakeval.study.spec_register import Analysis, Base, RegisterStudy
@@ -126,19 +133,36 @@ def analyse_base(
         population = build_population(registers, catalogue.load(), population_spec(spec, base))
     try:
         for analysis in spec.analysis:
+            nuisance, seen = None, set[str]()
             for number, estimand in enumerate(analysis.estimands):
                 with stages.stage(f"{base.state}, {estimand}: covariates and outcomes"):
                     design, checks = make_design(spec, analysis, population, estimand)
-                gathered.checks += [scoped(check, estimand=estimand) for check in checks]
-                name = f"{base.state}, {estimand}: {analysis.estimator}"
+                # what is about the units is the same under every estimand: say it once
+                new = [check for check in checks if number == 0 or check.key not in seen]
+                seen |= {check.key for check in checks}
+                gathered.checks += [scoped(check, estimand=estimand) for check in new]
                 estimator = estimators[analysis.key]
-                if number == 0:  # a contrast of programmes is the same under either estimand
+                if number == 0:  # so is a contrast of programmes
                     estimator = with_contrasts(estimator, spec, base)
-                estimate(spec, analysis, design, estimator, name, gathered, stages)
-                del design
+                name = f"{base.state}, {estimand}: {analysis.estimator}"
+                with stages.stage(name):
+                    if number == 0:
+                        judged = (summary_month(spec), spec.lock_in.outcomes)
+                        done = estimate_and_check(estimator, design, spec.checks, judged=judged)
+                    else:
+                        done = estimate_again(estimator, design, spec.checks, nuisance)
+                nuisance = done.nuisance
+                with stages.stage(f"{name}: lock-in"):
+                    gather(spec, analysis, design, done, gathered)
+                del design, done
                 gc.collect()
     finally:
         population.close()
+
+
+def summary_month(spec: RegisterStudy) -> int:
+    """The month short answers are given for, within the horizon."""
+    return min(spec.summary_month, spec.population.horizon)
 
 
 def population_spec(spec: RegisterStudy, base: Base) -> PopulationSpec:
@@ -190,34 +214,28 @@ def with_contrasts(estimator: Any, spec: RegisterStudy, base: Base) -> Any:
     return replace(estimator, contrasts=tuple(pairs)) if pairs else estimator
 
 
-def estimate(
+def gather(
     spec: RegisterStudy,
     analysis: Analysis,
     design: CrossSection,
-    estimator: Any,
-    name: str,
+    done: Checked,
     gathered: _Gathered,
-    stages: Stages,
 ) -> None:
-    """Effects by month, checks and lock-in of one analysis on one design."""
-    with stages.stage(name):
-        judged = (min(spec.summary_month, spec.population.horizon), spec.lock_in.outcomes)
-        effects, checks = estimate_and_check(estimator, design, spec.checks, judged=judged)
-        against = effects.table["comparator"] != "none"
-        named = effects.table["estimand"].mask(against, "vs_programme_b")
-        effects = effects.assign(analysis=analysis.key, estimand=named)
-        gathered.checks += [scoped(check, estimand=design.estimand) for check in checks]
-    with stages.stage(f"{name}: lock-in"):
-        summary = lock_in(
-            effects,
-            windows=spec.lock_in.windows,
-            depth_window=spec.lock_in.depth_window,
-            outcomes=spec.lock_in.outcomes,
-            level=spec.inference.level,
-            draws=spec.inference.draws,
-            seed=spec.seed,
-        )
+    """Label the effects, add the lock-in, and keep what the report needs."""
+    against = done.estimates.table["comparator"] != "none"
+    named = done.estimates.table["estimand"].mask(against, "vs_programme_b")
+    effects = done.estimates.assign(analysis=analysis.key, estimand=named)
+    summary = lock_in(
+        effects,
+        windows=spec.lock_in.windows,
+        depth_window=spec.lock_in.depth_window,
+        outcomes=spec.lock_in.outcomes,
+        level=spec.inference.level,
+        draws=spec.inference.draws,
+        seed=spec.seed,
+    )
     # influence stays behind: what needs it has been made, and bases don't share units
     gathered.estimates += [Estimates(part.table) for part in (effects, summary)]
+    gathered.checks += [scoped(check, estimand=design.estimand) for check in done.checks]
     gathered.attrition.append(effects.attrition)
     gathered.runs[f"{analysis.key}/{design.population}/{design.estimand}"] = dict(effects.run)

@@ -121,8 +121,8 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
     estimator = build(key, **set_options)
     frame = read_frame(path)
     design = make(frame, where=path.name, **chosen)  # type: ignore[operator]
-    estimates, checks = estimate_and_check(estimator, design, Thresholds())
-    estimates = estimates.assign(analysis=key)
+    done = estimate_and_check(estimator, design, Thresholds())
+    estimates = done.estimates.assign(analysis=key)
     run = {
         **estimates.run,
         "key": key,
@@ -131,7 +131,7 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
         "settings": dict(given),
         "versions": versions(),
     }
-    return Estimation(estimates, tuple(checks), run)
+    return Estimation(estimates, tuple(done.checks), run)
 
 
 def option_value(text: str, hint: Any, *, where: str) -> Any:
