@@ -45,7 +45,8 @@ def test_dates_are_sound(tables, query):
     }
     for name, wrong in sound.items():
         assert query(tables, f"select {wrong} from {name}") == [(0,)], name
-    inside = query(tables, "select count(*) from participation where started and decision_date >= '2014-01-01'"
+    inside = query(tables, "select count(*) from participation where started"
+                   " and decision_date >= '2014-01-01'"
                    " and not exists (select 1 from spells s where s.person_id ="
                    " participation.person_id and s.start <= participation.decision_date and"
                    " (s.stop is null or s.stop > participation.decision_date))")  # fmt: skip
