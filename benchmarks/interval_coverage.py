@@ -37,7 +37,7 @@ from scipy import stats
 
 RESULTS = Path(__file__).parent / "results"
 RULES = ("standard", "constant", "nonlinear")
-PERSONS = 10_000
+PERSONS = 20_000
 TRUTH_PERSONS = 1_200_000
 TRUTH_SEED = 987_654_321
 SEED = 1
@@ -53,7 +53,7 @@ ARMS = {
 ESTIMANDS = ("now_vs_wait", "vs_no_programme")
 KEYS = ["population", "estimand", "programme", "outcome", "horizon"]
 #: A cell whose estimate rests on fewer participants is printed apart: the library warns of it too.
-FEW = 30
+FEW = 50
 
 
 def world(rule: str, hidden: str):
@@ -384,7 +384,7 @@ def main() -> None:
     one.add_argument("--hidden", choices=("none", "past", "fresh"), default="none")
     one.add_argument("--replications", type=int, default=1000)
     one.add_argument("--persons", type=int, default=PERSONS)
-    one.add_argument("--batch", type=int, default=25)
+    one.add_argument("--batch", type=int, default=10)
     one.add_argument("--workers", type=int, default=2)
     one.add_argument("--minutes", type=float, default=1e6)
     two = commands.add_parser("report")

@@ -19,7 +19,7 @@ def test_errors_from_influence_equal_the_textbook_standard_error_of_a_mean():
 
 
 def test_intervals_use_the_t_distribution_of_the_groups():
-    low, high, p = intervals(np.array([1.0]), np.array([0.5]), level=0.9, groups=11)
+    low, high, p = intervals(np.array([1.0]), np.array([0.5]), level=0.9, df=10)
     half = stats.t.ppf(0.95, 10) * 0.5
     assert (low[0], high[0]) == (pytest.approx(1 - half), pytest.approx(1 + half))
     assert p[0] == pytest.approx(2 * stats.t.sf(2, 10))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -25,13 +26,13 @@ class Wald:
     p_value: float
 
 
-def wald(theta: Floats, z: Floats) -> Wald | None:
+def wald(theta: Floats, z: Floats, units: float = np.inf) -> Wald | None:
     """Joint test that ``theta`` [k] is zero, from influence sums ``z`` [G, k] (Hotelling's T^2).
 
-    F = W (G - r) / (r (G - 1)) with r the rank of the covariance, which keeps its size when groups
-    are few. None when r >= G - 1.
+    F = W (m - r) / (r (m - 1)) with r the rank of the covariance and m the groups, or ``units`` (the
+    smallest arm) where they are fewer: it keeps its size when either is small. None when r >= m - 1.
     """
-    groups = z.shape[0]
+    groups = int(min(z.shape[0], units))
     v = covariance(z)
     scale = np.sqrt(np.diag(v))
     used = scale > 0
@@ -50,9 +51,12 @@ def wald(theta: Floats, z: Floats) -> Wald | None:
 
 
 def placebo_outcomes(*, estimates: Estimates, placebo_level: float = 0.05) -> tuple[Check, ...]:
-    """A check per population and programme: joint test over all placebo outcomes and months.
+    """A check per population and programme: joint test of the mean of each placebo outcome over its
+    months.
 
-    Fails when p < ``placebo_level``. ``statistic`` is the p value. Silence of this test doesn't show
+    One mean an outcome, since a difference between people that lasts shows in it, and since a test
+    of every month would have more months than a small programme can bear. Fails when p <
+    ``placebo_level``. ``statistic`` is the p value. Silence of this test doesn't show
     that there is no hidden selection: one that left no trace in the past can't be seen.
     """
     table = estimates.table
@@ -65,8 +69,12 @@ def placebo_outcomes(*, estimates: Estimates, placebo_level: float = 0.05) -> tu
         detail = part[["outcome", "horizon", "estimate", "std_error", "conf_low", "conf_high"]]
         result = None
         if usable.size and estimates.influence is not None:
-            theta = table["estimate"].to_numpy()[usable]
-            result = wald(theta, estimates.influence.columns(usable))
+            outcome = pd.factorize(table["outcome"].iloc[usable])[0]
+            mean = np.equal.outer(np.unique(outcome), outcome).astype(np.float64)
+            mean /= mean.sum(axis=1, keepdims=True)
+            theta = mean @ table["estimate"].to_numpy()[usable]
+            z = estimates.influence.columns(usable) @ mean.T
+            result = wald(theta, z, float(part["n_treated"].loc[usable].min()))
         if result is None:
             found.append(
                 Check(

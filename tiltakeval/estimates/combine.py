@@ -19,6 +19,7 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.inference import (
     Influence,
     band_critical_value,
+    degrees_of_freedom,
     intervals,
     standard_errors,
 )
@@ -33,11 +34,10 @@ def with_inference(
 ) -> Estimates:
     """Estimates whose errors, intervals and p values follow from ``influence``, for every row in it."""
     out = tidy(table)
+    df = row_degrees(out, influence.groups)
     for block, rows in influence.rows.items():
         se = standard_errors(influence.values[block])
-        low, high, p = intervals(
-            out["estimate"].to_numpy()[rows], se, level=level, groups=influence.groups
-        )
+        low, high, p = intervals(out["estimate"].to_numpy()[rows], se, level=level, df=df[rows])
         for name, values in (("std_error", se), ("conf_low", low), ("conf_high", high)):
             out.loc[rows, name] = values
         out.loc[rows, "p_value"] = p
@@ -45,6 +45,15 @@ def with_inference(
     if (out["n_clusters"].isna()).all():
         out["n_clusters"] = pd.array([influence.n_clusters] * len(out), dtype="Int64")
     return Estimates(out, influence=influence, **fields)
+
+
+def row_degrees(table: pd.DataFrame, groups: int) -> Floats:
+    """Degrees of freedom of every row of a result table, from its groups and its units per arm."""
+    units = [
+        table[name].to_numpy(dtype="float64", na_value=np.nan)
+        for name in ("n_treated", "n_comparison")
+    ]
+    return degrees_of_freedom(groups, *units)
 
 
 def linear(
@@ -116,11 +125,12 @@ def with_bands(
     named = table["band_family"].to_numpy(copy=True)
     point, se = table["estimate"].to_numpy(), table["std_error"].to_numpy()
     label = "over " + ", ".join(within)
+    df = row_degrees(table, influence.groups)
     for positions in families(estimates, within=within):
         rows = positions[covered[positions]]
         if rows.size:
             critical = band_critical_value(
-                influence.columns(rows), level=level, draws=draws, seed=seed
+                influence.columns(rows), level=level, draws=draws, seed=seed, df=df[rows].min()
             )
             low[rows] = point[rows] - critical * se[rows]
             high[rows] = point[rows] + critical * se[rows]

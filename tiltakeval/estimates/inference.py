@@ -90,47 +90,53 @@ def standard_errors(z: Floats) -> Floats:
     return np.sqrt(np.einsum("gk,gk->k", z, z, dtype=np.float64) * correction(z.shape[0]))
 
 
-def degrees_of_freedom(groups: int) -> float:
-    """G - 1, the reference t distribution's degrees of freedom."""
-    return float(groups - 1)
+def degrees_of_freedom(groups: int, *supports: Floats) -> Floats:
+    """Of the reference t distribution: G - 1, or one less than the smallest arm where that is fewer.
+
+    ``supports`` are units per arm behind each estimate (NaN where not counted). An error that rests
+    on 40 participants is known no better than a variance of 40 numbers, however many the groups.
+    """
+    least = np.fmin.reduce(np.broadcast_arrays(float(groups), *supports))
+    return np.maximum(least - 1.0, 1.0)
 
 
 def intervals(
-    estimate: Floats, std_error: Floats, *, level: float, groups: int
+    estimate: Floats, std_error: Floats, *, level: float, df: Floats | float
 ) -> tuple[Floats, Floats, Floats]:
-    """Pointwise (low, high, two-sided p) from the t distribution with G - 1 degrees of freedom."""
-    df = degrees_of_freedom(groups)
+    """Pointwise (low, high, two-sided p) from the t distribution with ``df`` degrees of freedom."""
     half = stats.t.ppf(0.5 + level / 2, df) * std_error
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(std_error > 0, np.abs(estimate) / std_error, np.nan)
     return estimate - half, estimate + half, 2 * stats.t.sf(t, df)
 
 
-def band_critical_value(z: Floats, *, level: float, draws: int = 999, seed: int = 0) -> float:
+def band_critical_value(
+    z: Floats, *, level: float, draws: int = 999, seed: int = 0, df: float | None = None
+) -> float:
     """Critical value of max |t| over the columns of ``z`` [G, k]: a simultaneous band.
 
     Gaussian draws with the correlation of ``z``, which is the Gaussian multiplier bootstrap of the
-    group sums; columns without variance are left out. With few groups the draws are divided by an
-    independent chi so that max |t| has the heavier tails of G - 1 degrees of freedom.
+    group sums; columns without variance are left out. The draws are divided by an independent chi so
+    that max |t| has the heavier tails of ``df`` degrees of freedom (default G - 1).
     """
     z = np.asarray(z, dtype=np.float64)
     norms = np.sqrt(np.einsum("gk,gk->k", z, z))
     used = norms > 1e-12 * max(float(norms.max(initial=0.0)), 1e-300)
-    groups = z.shape[0]
-    pointwise = float(stats.t.ppf(0.5 + level / 2, degrees_of_freedom(groups)))
+    df = float(z.shape[0] - 1) if df is None else df
+    pointwise = float(stats.t.ppf(0.5 + level / 2, df))
     if used.sum() <= 1:
         return pointwise
     correlation = (z[:, used] / norms[used]).T @ (z[:, used] / norms[used])
     values, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    normal, scale = _draws(draws, root.shape[1], groups, seed)
+    normal, scale = _draws(draws, root.shape[1], df, seed)
     largest = np.abs(normal @ root.T).max(axis=1) / scale
     return max(pointwise, float(np.quantile(largest, level)))
 
 
-@lru_cache(maxsize=8)
-def _draws(draws: int, size: int, groups: int, seed: int) -> tuple[Floats, Floats]:
+@lru_cache(maxsize=64)
+def _draws(draws: int, size: int, df: float, seed: int) -> tuple[Floats, Floats]:
     """Standard normals [draws, size] and sqrt(chi-square / df) [draws], the same for every family."""
     rng = np.random.default_rng(seed)
     normal = rng.standard_normal((draws, size))
-    return normal, np.sqrt(rng.chisquare(groups - 1, size=draws) / (groups - 1))
+    return normal, np.sqrt(rng.chisquare(df, size=draws) / df)

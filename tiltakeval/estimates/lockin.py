@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval.errors import InputError
-from tiltakeval.estimates.combine import families
+from tiltakeval.estimates.combine import families, row_degrees
 from tiltakeval.estimates.inference import (
     Influence,
     band_critical_value,
@@ -170,10 +170,10 @@ def _summaries(
             where=f"{table['programme'].iloc[0]}, {table['outcome'].iloc[0]}",
         )
     theta = table["estimate"].to_numpy()
-    groups = z.shape[0]
+    df = float(row_degrees(table, z.shape[0]).min())
 
     path, z_path = np.cumsum(theta), np.cumsum(z, axis=1)
-    critical = band_critical_value(z_path, level=level, draws=draws, seed=seed)
+    critical = band_critical_value(z_path, level=level, draws=draws, seed=seed, df=df)
     half = critical * standard_errors(z_path)
     at = [int(m - months[0]) for m in windows if months[0] <= m <= months[-1]]
     start, stop = depth_window
@@ -202,9 +202,9 @@ def _summaries(
             linear_rows[name].append(value)
     stacked = np.hstack(columns)
     se = standard_errors(stacked)
-    low, high, p = intervals(np.array(linear_rows["estimate"]), se, level=level, groups=groups)
+    low, high, p = intervals(np.array(linear_rows["estimate"]), se, level=level, df=df)
     lowest = int(np.argmin(theta))
-    band = band_critical_value(z, level=level, draws=draws, seed=seed) * standard_errors(z)
+    band = band_critical_value(z, level=level, draws=draws, seed=seed, df=df) * standard_errors(z)
     length = crossing(theta[lowest:], band[lowest:], list(months[lowest:]))
     even = crossing(path, half, list(months))
     missing = [np.nan, np.nan]

@@ -228,6 +228,8 @@ def _support(work: Work, target: Target, pair: tuple[int, int], censor: Floats |
         pattern=work.block.pattern,
         horizon=work.block.horizon,
         censor=None if censor is None or pair[1] != 0 else censor[work.units, :, pair[0]],
+        y=work.block.y,
+        zero=(-work.block.centre).astype(np.float32),
     )
 
 

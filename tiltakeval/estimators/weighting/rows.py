@@ -89,6 +89,20 @@ def median_piece(pieces: Sequence[Piece]) -> Piece:
     return Piece(first.target, first.labels, theta, z, first.support)
 
 
+def widened(piece: Piece) -> Floats:
+    """``piece.z`` with the errors of effects and participants' means widened where the participants
+    with a non-zero outcome are few (``support.few_events``)."""
+    z = piece.z
+    for r, ((a, b), term) in enumerate(piece.labels):
+        added = piece.support[(a, b)].added
+        if term == "mean_comparison" or not (added > 0).any():
+            continue
+        now = standard_errors(z[:, r].reshape(z.shape[0], -1)).reshape(added.shape) ** 2
+        factor = np.sqrt(1.0 + np.where(now > 0, added / np.where(now > 0, now, 1.0), 0.0))
+        z[:, r] *= factor.astype(z.dtype)
+    return z
+
+
 def assemble(
     pieces: Sequence[Piece],
     *,
@@ -134,6 +148,7 @@ def assemble(
                         "horizon": pd.array(np.tile(horizon, n_levels), dtype="Int64"),
                         "n_treated": support.treated.ravel(),
                         "n_comparison": support.comparison.ravel(),
+                        "n_events": support.events.ravel(),
                         "n_clusters": support.clusters.ravel(),
                         "n_effective": support.effective.ravel(),
                     }
@@ -150,7 +165,7 @@ def assemble(
         part["estimate"] = np.where(good, theta, np.nan)
         part["status"] = np.where(good, "ok", "not_supported")
         tables[-len(piece.labels) :] = [part]
-        z = piece.z.reshape(piece.z.shape[0], len(piece.labels) * size)
+        z = widened(piece).reshape(piece.z.shape[0], len(piece.labels) * size)
         if good.any():
             name = f"{number}/{piece.target.label}"
             values[name] = z if good.all() else z[:, good]
