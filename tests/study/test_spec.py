@@ -65,6 +65,12 @@ def test_all_errors_come_at_once_with_the_nearest_key(register_text: str) -> Non
     assert "pydantic" not in text
 
 
+def test_keys_are_called_what_the_file_calls_them(register_text: str) -> None:
+    wrong = register_text.replace('register = "synthetic', 'registr = "synthetic')
+    with pytest.raises(InputErrors, match="Did you mean 'register'"):
+        spec.parse_spec(wrong)
+
+
 def test_an_arm_the_law_shuts_is_refused(register_text: str) -> None:
     wrong = register_text.replace('"amo", "fag_og_yrkesopplaering"]', '"amo", "aft"]')
     with pytest.raises(InputErrors, match="aft: by the catalogue not open to jobseeker"):

@@ -88,7 +88,9 @@ def _one(item: Any, model: type[BaseModel]) -> InputError:
 def keys_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
     """The keys a table at ``location`` may have."""
     found = _model_at(model, location)
-    return list(found.model_fields) if found is not None else []
+    if found is None:
+        return []
+    return [field.alias or name for name, field in found.model_fields.items()]
 
 
 def _model_at(model: type[BaseModel] | None, location: Sequence[Any]) -> type[BaseModel] | None:
