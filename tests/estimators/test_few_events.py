@@ -17,7 +17,7 @@ def test_variance_of_a_rare_share_is_that_of_plus_four():
 
 def test_interval_for_a_rare_share_covers_where_the_plain_one_does_not():
     rng = np.random.default_rng(5)
-    n, p, ones = 80, 0.03, np.ones(1)
+    n, p, ones = 100, 0.03, np.ones(1)
     x = rng.binomial(n, p, size=4000).astype(float)[:, None]
     share = x / n
     plain = share * (1 - share) / n
@@ -27,5 +27,5 @@ def test_interval_for_a_rare_share_covers_where_the_plain_one_does_not():
         name: float((np.abs(share - p) <= critical * np.sqrt(v) + 1e-12).mean())
         for name, v in (("plain", plain), ("plus four", wide))
     }
-    assert covered["plain"] < 0.92
-    assert 0.94 < covered["plus four"] < 0.995
+    assert covered["plain"] < 0.85
+    assert 0.93 < covered["plus four"] < 0.97
