@@ -359,7 +359,9 @@ def report(name: str) -> None:
             coverage=100 * grouped["coverage"], ratio=grouped["se"] / grouped["sd"]
         )
         print(
-            shown[["treated", "events", "truth", "mean", "sd", "ratio", "coverage", "bias_sd", "mc_error"]]
+            shown[
+                ["treated", "events", "truth", "mean", "sd", "ratio", "coverage", "bias_sd", "mc_error"]
+            ]
             .round(3)
             .to_string()
         )
