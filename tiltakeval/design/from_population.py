@@ -122,7 +122,7 @@ def design_from_population(
     )
     facts = _with_places(population, facts, units, chosen)
     x, names = matrix(facts, chosen)
-    x, names, left_out = _usable(x, names)
+    x, names, left_out = usable(x, names)
 
     y = outcome_array(
         work, population.units, units.clock, wanted, sources, (0, last), death=spec.death
@@ -220,7 +220,7 @@ def _with_places(
     return Facts(facts.n, facts.columns, facts.programmes, facts.origin, named)
 
 
-def _usable(
+def usable(
     x: NDArray, names: tuple[str, ...]
 ) -> tuple[NDArray, tuple[str, ...], dict[str, list[str]]]:
     """The columns an estimator can use; those left out by reason."""
