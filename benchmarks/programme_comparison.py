@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -59,7 +58,7 @@ def main() -> None:
         "seconds_analysis": round(analysed, 1),
         "seconds_all": round(time.perf_counter() - start, 1),
         "cpu_seconds_all": round(time.process_time() - cpu, 1),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_mb": max(stage["peak_mb"] for stage in result.manifest["stages"]),
         "stages": result.manifest["stages"],
     }
     for stage in figures["stages"]:
