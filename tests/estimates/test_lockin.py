@@ -113,3 +113,18 @@ def test_profiles_that_cannot_be_cumulated_are_refused():
         lock_in(estimates.assign(term="mean_treated"))
     with pytest.raises(InputError, match="influence"):
         lock_in(Estimates(estimates.table))
+
+
+def test_paths_of_subgroups_can_be_left_out_without_touching_their_sums():
+    whole, z = profile(np.linspace(-0.1, 0.1, 37))
+    women = whole.assign(subgroup="sex=female")
+    both = Estimates.concat([whole, women])
+    full, short = lock_in(both), lock_in(both, subgroup_paths=False)
+    assert len(full) - len(short) == 37
+    assert set(short.select(term="cumulated_path").table["subgroup"]) == {"all"}
+    at = {"subgroup": "sex=female", "term": "cumulated"}
+    assert short.select(**at).table.equals(full.select(**at).table)
+    assert np.allclose(
+        short.influence.columns(short.positions(**at)),
+        full.influence.columns(full.positions(**at)),
+    )

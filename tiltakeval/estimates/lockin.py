@@ -93,12 +93,14 @@ def lock_in(
     level: float = 0.95,
     draws: int = 999,
     seed: int = 0,
+    subgroup_paths: bool = True,
 ) -> Estimates:
     """Cumulated effects, their path with band, depth, length and break-even month of every profile.
 
     Takes rows with term ``effect`` and a horizon from 0 on; a window beyond a profile's last month is
     left out. Results have terms cumulated (period 0-m), cumulated_path (by horizon), depth (period
-    a-b), length and break_even (months). Raises InputError when nothing can be cumulated.
+    a-b), length and break_even (months). Without ``subgroup_paths`` a subgroup's path stands only in its sums and sets, which keeps
+    a study's tables readable. Raises InputError when nothing can be cumulated.
     """
     chosen = estimates.positions(term="effect")
     table = estimates.table.iloc[chosen]
@@ -123,6 +125,7 @@ def lock_in(
             level,
             draws,
             seed,
+            subgroup_paths,
         )
         for rows in families(profiles)
         if len(rows) > 1
@@ -162,6 +165,7 @@ def _summaries(
     level: float,
     draws: int,
     seed: int,
+    subgroup_paths: bool,
 ) -> _Summaries:
     months = table["horizon"].to_numpy(dtype=int)
     if (np.diff(months) != 1).any():
@@ -200,6 +204,9 @@ def _summaries(
         extra = ("depth", pd.NA, f"{start}-{stop}", unit, theta[inside].mean(), np.nan, np.nan)
         for name, value in zip(linear_rows, (*extra, "", "ok")):
             linear_rows[name].append(value)
+    if not subgroup_paths and table["subgroup"].iloc[0] != "all":
+        columns = columns[1:]
+        linear_rows = {name: values[size:] for name, values in linear_rows.items()}
     stacked = np.hstack(columns)
     se = standard_errors(stacked)
     low, high, p = intervals(np.array(linear_rows["estimate"]), se, level=level, df=df)

@@ -233,6 +233,7 @@ def gather(
         level=spec.inference.level,
         draws=spec.inference.draws,
         seed=spec.seed,
+        subgroup_paths=False,
     )
     # influence stays behind: what needs it has been made, and bases don't share units
     gathered.estimates += [Estimates(part.table) for part in (effects, summary)]
