@@ -87,7 +87,8 @@ def cumulated(spec: RegisterStudy, effects: pd.DataFrame) -> pd.DataFrame:
     )
     at = paths[paths["horizon"].isin(spec.lock_in.windows)]
     windows = at.assign(term="cumulated", period="0-" + at["horizon"].astype(str), horizon=pd.NA)
-    return pd.concat([tidy(paths), tidy(windows)], ignore_index=True)
+    whole = paths[paths["subgroup"] == "all"]
+    return pd.concat([tidy(whole), tidy(windows)], ignore_index=True)
 
 
 def register_truth(world: World, persons: int) -> Estimates:
