@@ -5,7 +5,7 @@
 
 Every replication draws a register of new persons in the same world, builds the target trials and
 estimates ``now_vs_wait`` and ``vs_no_programme`` by AIPW with the library's defaults. The truth is that
-of the world's population: more than a million other persons, each estimand by its own intervention.
+of the world's population: millions of other persons, each estimand by its own intervention.
 Rules of assignment: standard (a logit in observed facts, inside the estimators' model class), constant
 (no selection) and nonlinear (thresholds and interactions, outside it). With ``--hidden past`` or
 ``fresh`` assignment also depends on what no register shows.
@@ -38,7 +38,8 @@ from scipy import stats
 RESULTS = Path(__file__).parent / "results"
 RULES = ("standard", "constant", "nonlinear")
 PERSONS = 20_000
-TRUTH_PERSONS = 1_200_000
+TRUTH_PERSONS = 3_600_000
+TRUTH_PERSONS_HIDDEN = 400_000
 TRUTH_SEED = 987_654_321
 SEED = 1
 COMPARISON = 6_000
@@ -87,7 +88,8 @@ def truth(rule: str, hidden: str) -> pd.DataFrame:
             estimands=ESTIMANDS,
             subgroups=False,
         )
-        found = true_effects(world(rule, hidden), TRUTH_PERSONS, TRUTH_SEED, spec, threads=2)
+        persons = TRUTH_PERSONS if hidden == "none" else TRUTH_PERSONS_HIDDEN
+        found = true_effects(world(rule, hidden), persons, TRUTH_SEED, spec, threads=2)
         found.select(term="effect", subgroup="all").write(path)
     table = Estimates.read(path).table
     return table.assign(population=table["population"].str.split(":").str[0])
@@ -360,7 +362,17 @@ def report(name: str) -> None:
         )
         print(
             shown[
-                ["treated", "events", "truth", "mean", "sd", "ratio", "coverage", "bias_sd", "mc_error"]
+                [
+                    "treated",
+                    "events",
+                    "truth",
+                    "mean",
+                    "sd",
+                    "ratio",
+                    "coverage",
+                    "bias_sd",
+                    "mc_error",
+                ]
             ]
             .round(3)
             .to_string()
