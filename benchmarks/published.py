@@ -21,22 +21,10 @@ from tiltakeval.design.prepared import cross_section_from_frame
 from tiltakeval.estimators import build
 
 NSW = ("age", "educ", "black", "hisp", "marr", "nodegree", "re74", "re75", "u74", "u75")
-PENN = [
-    "female",
-    "black",
-    "othrace",
-    "dep",
-    "q2",
-    "q3",
-    "q4",
-    "q5",
-    "q6",
-    "agelt35",
-    "agegt54",
-    "durable",
-    "lusd",
-    "husd",
-]
+PENN = (
+    *("female", "black", "othrace", "dep", "q2", "q3", "q4", "q5", "q6"),
+    *("agelt35", "agegt54", "durable", "lusd", "husd"),
+)
 SHARED = Path(os.environ.get("TILTAKEVAL_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 
 

@@ -35,7 +35,10 @@ class Entry(Table):
     )
     horizon: int = Field(36, ge=1, le=240, description="months followed after month 0")
     placebo_months: int = Field(
-        12, ge=0, le=36, description="months before month 0 that are checked"
+        12,
+        ge=0,
+        le=36,
+        description="months checked, just before the 24 the covariates look back on",
     )
     ages: tuple[int, int] = Field((18, 66), description="youngest and oldest age at month 0")
     min_months_registered: int = Field(1, ge=0, description="shortest registration at month 0")
