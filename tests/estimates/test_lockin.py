@@ -117,7 +117,7 @@ def test_profiles_that_cannot_be_cumulated_are_refused():
 
 
 def test_paths_of_subgroups_can_be_left_out_without_touching_their_sums():
-    whole, z = profile(np.linspace(-0.1, 0.1, 37))
+    whole, _z = profile(np.linspace(-0.1, 0.1, 37))
     women = whole.assign(subgroup="sex=female")
     both = Estimates.concat([whole, women])
     full, short = lock_in(both), lock_in(both, subgroup_paths=False)
