@@ -99,8 +99,9 @@ def lock_in(
 
     Takes rows with term ``effect`` and a horizon from 0 on; a window beyond a profile's last month is
     left out. Results have terms cumulated (period 0-m), cumulated_path (by horizon), depth (period
-    a-b), length and break_even (months). Without ``subgroup_paths`` a subgroup's path stands only in its sums and sets, which keeps
-    a study's tables readable. Raises InputError when nothing can be cumulated.
+    a-b), length and break_even (months). Without ``subgroup_paths`` a subgroup's path stands only in
+    its sums and sets, which keeps a study's tables readable. Raises InputError when nothing can be
+    cumulated.
     """
     chosen = estimates.positions(term="effect")
     table = estimates.table.iloc[chosen]
