@@ -110,16 +110,20 @@ def with_bands(
     level: float = 0.95,
     draws: int = 999,
     seed: int = 0,
+    terms: Sequence[str] | None = None,
 ) -> Estimates:
     """Add simultaneous bands over each family (rows that differ only in ``within``).
 
-    Needs influence; rows with no influence or no estimate keep a missing band.
+    ``terms`` limits them to rows of those terms. Needs influence; rows with no influence or no
+    estimate keep a missing band.
     """
     influence = estimates.influence
     if influence is None:
         raise InputError("bands need estimates with influence")
     table = estimates.table.copy()
     covered = influence.covered(len(table)) & table["estimate"].notna().to_numpy()
+    if terms is not None:
+        covered &= table["term"].isin(list(terms)).to_numpy()
     low = table["band_low"].to_numpy(copy=True)
     high = table["band_high"].to_numpy(copy=True)
     named = table["band_family"].to_numpy(copy=True)

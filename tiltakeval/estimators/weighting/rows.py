@@ -20,6 +20,8 @@ from tiltakeval.estimators.weighting.targets import Target, population_label
 
 Floats = NDArray[np.floating]
 MIN_UNITS = 2
+#: Terms that are judged over all months at once; the arms' means are there to be read.
+BANDED = ("effect", "placebo")
 
 
 @dataclass(frozen=True)
@@ -210,4 +212,4 @@ def finish(
         for table, influence in tables
     ]
     out = Estimates.concat(parts) if len(parts) > 1 else parts[0]
-    return with_bands(out, level=level, draws=draws) if bands else out
+    return with_bands(out, level=level, draws=draws, terms=BANDED) if bands else out
