@@ -32,6 +32,7 @@ from tiltakeval.study.estimator import (
 )
 from tiltakeval.study.found import Found
 from tiltakeval.study.known_truth import TIMES, known_truth, world_beside
+from tiltakeval.study.leaving import leaving
 from tiltakeval.study.spec_register import Analysis, Base, RegisterStudy
 from tiltakeval.study.stages import Stages
 from tiltakeval.study.synthesize import default_register
@@ -132,6 +133,8 @@ def analyse_base(
     with stages.stage(f"{base.state}: target trials"):
         population = build_population(registers, catalogue.load(), population_spec(spec, base))
     try:
+        with stages.stage(f"{base.state}: exits from the register"):
+            gathered.estimates.append(leaving(spec, population))
         for analysis in spec.analysis:
             nuisance, seen = None, set[str]()
             for number, estimand in enumerate(analysis.estimands):
