@@ -94,4 +94,5 @@ def test_a_new_study_runs_as_it_comes(tmp_path: Path, register: Path) -> None:
     new_study("fresh", tmp_path)
     result = run_study(tmp_path / "fresh", data=register, progress=False)
     assert isinstance(result, StudyResult)
-    assert set(result.estimates.table["programme"]) == {"aft"}
+    effects = result.estimates.select(term="effect").table
+    assert set(effects["programme"]) == {"aft"}
