@@ -41,6 +41,12 @@ CHECKS: Mapping[str, Entry] = {
     "placebo_outcomes": Entry(
         "placebo", "is there an 'effect' before the programme", ("estimates",), ("placebo_level",)
     ),
+    "placebo_together": Entry(
+        "placebo",
+        "is there one over all programmes together",
+        ("estimates",),
+        ("placebo_level",),
+    ),
     "support": Entry(
         "support", "how many units carry each month", ("estimates",), ("support_units",)
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,50 +60,69 @@ def placebo_outcomes(*, estimates: Estimates, placebo_level: float = 0.05) -> tu
     ``placebo_level``. ``statistic`` is the p value. Silence of this test doesn't show
     that there is no hidden selection: one that left no trace in the past can't be seen.
     """
+    key = "placebo_outcomes"
+    found = [
+        _check(key, estimates, part, "outcome", scope, placebo_level)
+        for scope, part in _parts(estimates, "programme")
+    ]
+    return tuple(found) or (Check(key=key, status="not_evaluated", threshold=placebo_level),)
+
+
+def placebo_together(*, estimates: Estimates, placebo_level: float = 0.05) -> tuple[Check, ...]:
+    """A check per population: joint test, over its programmes, of the mean of the first placebo outcome.
+
+    It sees what shows a little in every programme and clearly in none. As `placebo_outcomes`
+    otherwise; the same test where there is one programme and one outcome.
+    """
+    key, found = "placebo_together", []
+    for scope, part in _parts(estimates):
+        first = part[part["outcome"] == part["outcome"].iloc[0]]
+        found.append(_check(key, estimates, first, "programme", scope, placebo_level))
+    return tuple(found) or (Check(key=key, status="not_evaluated", threshold=placebo_level),)
+
+
+def _parts(estimates: Estimates, *more: str) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The placebo rows of all units, with the scope of a check, by population and ``more``."""
     table = estimates.table
     rows = table[(table["term"] == "placebo") & (table["subgroup"] == "all")]
-    keys = ["population", "estimand", "programme", "comparator"]
-    found = []
+    keys = ["population", "estimand", *more, "comparator"]
     for names, part in rows.groupby(keys, sort=False):
-        scope = {k: v for k, v in zip(keys, names) if v}
-        usable = part.index[part["estimate"].notna()].to_numpy()
-        detail = part[["outcome", "horizon", "estimate", "std_error", "conf_low", "conf_high"]]
-        result = None
-        if usable.size and estimates.influence is not None:
-            outcome = pd.factorize(table["outcome"].iloc[usable])[0]
-            mean = np.equal.outer(np.unique(outcome), outcome).astype(np.float64)
-            mean /= mean.sum(axis=1, keepdims=True)
-            theta = mean @ table["estimate"].to_numpy()[usable]
-            z = estimates.influence.columns(usable) @ mean.T
-            result = wald(theta, z, float(part["n_treated"].loc[usable].min()))
-        if result is None:
-            found.append(
-                Check(
-                    key="placebo_outcomes",
-                    status="not_evaluated",
-                    scope=scope,
-                    threshold=placebo_level,
-                    detail=detail.reset_index(drop=True),
-                )
-            )
-            continue
-        found.append(
-            Check(
-                key="placebo_outcomes",
-                status="failed" if result.p_value < placebo_level else "passed",
-                scope=scope,
-                statistic=result.p_value,
-                threshold=placebo_level,
-                message={
-                    "wald": result.statistic,
-                    "df": result.rank,
-                    "df_residual": result.residual,
-                    "p_value": result.p_value,
-                    "estimates": int(usable.size),
-                },
-                detail=detail.reset_index(drop=True),
-            )
-        )
-    if not found:
-        return (Check(key="placebo_outcomes", status="not_evaluated", threshold=placebo_level),)
-    return tuple(found)
+        yield {k: v for k, v in zip(keys, names) if v}, part
+
+
+def _check(
+    key: str, estimates: Estimates, part: pd.DataFrame, by: str, scope: dict[str, str], level: float
+) -> Check:
+    """Joint test of the means over months of each level of ``by`` among the rows ``part``."""
+    detail = part[
+        ["programme", "outcome", "horizon", "estimate", "std_error", "conf_low", "conf_high"]
+    ]
+    if by == "outcome":
+        detail = detail.drop(columns="programme")
+    detail = detail.reset_index(drop=True)
+    usable = part.index[part["estimate"].notna()].to_numpy()
+    result = None
+    if usable.size and estimates.influence is not None:
+        levels = pd.factorize(part.loc[usable, by])[0]
+        mean = np.equal.outer(np.unique(levels), levels).astype(np.float64)
+        mean /= mean.sum(axis=1, keepdims=True)
+        theta = mean @ part.loc[usable, "estimate"].to_numpy()
+        z = estimates.influence.columns(usable) @ mean.T
+        result = wald(theta, z, float(part.loc[usable, "n_treated"].min()))
+    if result is None:
+        return Check(key=key, status="not_evaluated", scope=scope, threshold=level, detail=detail)
+    return Check(
+        key=key,
+        status="failed" if result.p_value < level else "passed",
+        scope=scope,
+        statistic=result.p_value,
+        threshold=level,
+        message={
+            "wald": result.statistic,
+            "df": result.rank,
+            "df_residual": result.residual,
+            "p_value": result.p_value,
+            "estimates": int(usable.size),
+        },
+        detail=detail,
+    )

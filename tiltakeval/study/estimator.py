@@ -9,7 +9,7 @@ from typing import Any
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.diagnostics.balance import balance
 from tiltakeval.diagnostics.overlap import overlap
-from tiltakeval.diagnostics.placebo import placebo_outcomes
+from tiltakeval.diagnostics.placebo import placebo_outcomes, placebo_together
 from tiltakeval.diagnostics.sensitivity import sensitivity
 from tiltakeval.diagnostics.support import support
 from tiltakeval.estimates.check import Check
@@ -72,6 +72,7 @@ def estimate_and_check(
         ),
         *_counts(estimates, limits),
         *placebo_outcomes(estimates=estimates, placebo_level=limits.placebo_level),
+        *placebo_together(estimates=estimates, placebo_level=limits.placebo_level),
     ]
     if target == "att":
         table = estimates.table

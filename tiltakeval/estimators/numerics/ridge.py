@@ -3,7 +3,9 @@
 For every (arm, fold) the sums X'X, X'Y, Y'Y are taken once; the training sums of a fold are the total
 less the fold's own, so F-fold cross-fitting costs one pass over the data. The ridge is chosen by the
 held-out error y'y - 2 b'c + b'Gb from the same sums. Coefficients of a programme's arm are shrunk
-towards those of the comparison arm, its intercept free, so that a small arm borrows slopes.
+towards those of the comparison arm, its intercept free, so that a small arm borrows slopes. The
+comparison's regression is undersmoothed: it predicts for people chosen into programmes, far from its own
+mean, where shrinkage that pays on average is bias, and its arm is large enough to afford the noise.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from tiltakeval.estimators.numerics.layout import Layout, OutcomeBlock
 Floats = NDArray[np.floating]
 #: Ridge penalties tried, per unit of training weight and on standardised columns.
 PENALTIES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e2)
+#: The comparison's regression takes the smallest penalty with held-out error this close to the least.
+SLACK = 0.01
 CHUNK = 4_096
 MONTHS_TO_CHOOSE_BY = 6
 
@@ -175,7 +179,8 @@ def _centred(
 def _choose(
     sums: _Sums, *, prior: Sequence[NDArray[np.float64]] | None, names: int, scale: Floats
 ) -> NDArray[np.float64]:
-    """The penalty of each column [C]: one per outcome, by held-out error pooled over months.
+    """The penalty of each column [C]: one per outcome, by held-out error pooled over months; without
+    ``prior`` (the comparison) the smallest within ``SLACK`` of the least.
 
     Where months differ in who is observed, each with its own cross-products, every few of them
     are enough to choose by.
@@ -205,10 +210,12 @@ def _choose(
                     + np.einsum("ij,ij->j", b, held @ b)
                 )
     relative = error / scale**2
+    slack = SLACK if prior is None else 0.0
     chosen = np.zeros(columns)
     for k in range(names):
         at = np.arange(k, columns, names)
-        chosen[at] = PENALTIES[int(np.argmin(relative[:, at].sum(axis=1)))]
+        pooled = relative[:, at].sum(axis=1)
+        chosen[at] = PENALTIES[int(np.argmax(pooled <= pooled.min() * (1 + slack)))]
     return chosen
 
 

@@ -27,9 +27,7 @@ class Support:
     added: NDArray[np.float64]
 
 
-def few_events(
-    events: Floats, units: Floats, mean: Floats, square: Floats
-) -> NDArray[np.float64]:
+def few_events(events: Floats, units: Floats, mean: Floats, square: Floats) -> NDArray[np.float64]:
     """Variance missing from the sample variance of a mean with few non-zero outcomes, [L, C].
 
     With x of n outcomes non-zero the sample variance of the mean vanishes as x goes to 0 or n, and
