@@ -88,6 +88,21 @@ def test_placebo_check_sees_hidden_selection_that_moved_the_past() -> None:
     assert hidden["placebo_outcomes", "aft"].scope["population"] == "invented:att"
 
 
+def test_all_programmes_together_are_tested_at_the_stated_level() -> None:
+    hidden = clean = 0
+    for seed in range(60):
+        for strength in (0.6, 0.0):
+            design = make_design(400, seed=seed, hidden=strength, recurring=False)
+            found = checked(design, ["placebo_together"])["placebo_together", None]
+            assert found.message["df"] == 2 and set(found.detail["outcome"]) == {"work"}
+            if strength:
+                hidden += found.status == "failed"
+            else:
+                clean += found.status == "failed"
+    assert hidden > 40
+    assert clean <= 9  # 5 % of 60 is 3; more than 9 has probability 0.001
+
+
 def test_the_joint_test_keeps_its_size_when_groups_are_few() -> None:
     rng = np.random.default_rng(0)
     rejected = 0
