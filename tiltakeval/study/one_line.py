@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
@@ -24,7 +25,11 @@ from tiltakeval.study.manifest import file_fingerprint, versions
 from tiltakeval.study.sources import read_frame
 from tiltakeval.study.spec_parts import Thresholds
 
-DESIGNS = {"cross_section": cross_section_from_frame, "durations": durations_from_frame}
+DESIGNS: Mapping[str, Callable[..., Any]] = {
+    "cross_section": cross_section_from_frame,
+    "durations": durations_from_frame,
+    "event_history": event_history_from_frame,
+}
 #: Arguments of a design that the command line doesn't set by name=value.
 _INTERNAL = ("df", "where", "units", "arms")
 _PLAIN = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list: a,b"}
@@ -120,7 +125,7 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
         )
     estimator = build(key, **set_options)
     frame = read_frame(path)
-    design = make(frame, where=path.name, **chosen)  # type: ignore[operator]
+    design = make(frame, where=path.name, **chosen)
     done = estimate_and_check(estimator, design, Thresholds())
     estimates = done.estimates.assign(analysis=key)
     run = {
