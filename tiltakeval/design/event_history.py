@@ -76,7 +76,7 @@ class EventHistory:
 
     def __post_init__(self) -> None:
         rows, k, p = self.n, len(self.transitions), len(self.covariate_names)
-        shapes = {
+        shapes: dict[str, tuple[NDArray, tuple[int, ...]]] = {
             "start": (self.start, (rows,)),
             "stop": (self.stop, (rows,)),
             "event": (self.event, (rows,)),

@@ -47,7 +47,8 @@ def risk_sets_of(
         )
     at_risk = np.ones((len(df), len(transitions)), dtype=bool)
     if state is None or risk_sets is None:
-        at_risk[:, is_entry] = ~(flags > 0).any(axis=1)[:, None]
+        free: NDArray[np.bool_] = (flags == 0).all(axis=1, keepdims=True)
+        at_risk[:, is_entry] = free
         return at_risk, is_entry
     refuse_missing(df[state], column=state, what="state", where=where)
     pairs: Any = (
