@@ -17,9 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import invented
 
+from tiltakeval.diagnostics import CHECKS
 from tiltakeval.disclosure.release import NotReleasedError, release_estimates
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.registers.quality import RULES
 from tiltakeval.report.build import build_report, sections
 from tiltakeval.report.canvas import Look
 from tiltakeval.report.figures import effect_panel
@@ -121,6 +123,14 @@ def test_every_text_asked_for_exists():
     asked = set(re.findall(r'words\(\s*"([a-z_0-9.]+)"[,)]', source))
     assert len(asked) > 60
     assert sorted(key for key in asked if not known.has(key)) == []
+
+
+def test_every_check_has_a_name_in_both_languages():
+    made_elsewhere = {"arm_sizes", "history_covered", "covariates", "months_observed"}
+    keys = {*RULES, *CHECKS, *made_elsewhere, "censoring_model", "censoring_weights"}
+    for language in ("nb", "en"):
+        words = Words(language)
+        assert not [key for key in keys if not words.has(f"check.{key}.title")]
 
 
 def test_numbers_follow_the_language():
