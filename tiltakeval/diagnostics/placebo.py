@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tiltakeval.estimates.check import Check
-from tiltakeval.estimates.inference import covariance
+from tiltakeval.estimates.inference import Form, covariance
 from tiltakeval.estimates.table import Estimates
 
 Floats = NDArray[np.floating]
@@ -27,14 +27,14 @@ class Wald:
     p_value: float
 
 
-def wald(theta: Floats, z: Floats, units: float = np.inf) -> Wald | None:
+def wald(theta: Floats, z: Floats, units: float = np.inf, form: Form | None = None) -> Wald | None:
     """Joint test that ``theta`` [k] is zero, from influence sums ``z`` [G, k] (Hotelling's T^2).
 
     F = W (m - r) / (r (m - 1)) with r the rank of the covariance and m the groups, or ``units`` (the
     smallest arm) where they are fewer: it keeps its size when either is small. None when r >= m - 1.
     """
-    groups = int(min(z.shape[0], units))
-    v = covariance(z)
+    groups = int(min(z.shape[0] if form is None else form.main, units))
+    v = covariance(z, form)
     scale = np.sqrt(np.diag(v))
     used = scale > 0
     if not used.any():
@@ -108,7 +108,9 @@ def _check(
         mean /= mean.sum(axis=1, keepdims=True)
         theta = mean @ part.loc[usable, "estimate"].to_numpy()
         z = estimates.influence.columns(usable) @ mean.T
-        result = wald(theta, z, float(part.loc[usable, "n_treated"].min()))
+        result = wald(
+            theta, z, float(part.loc[usable, "n_treated"].min()), estimates.influence.form
+        )
     if result is None:
         return Check(key=key, status="not_evaluated", scope=scope, threshold=level, detail=detail)
     return Check(

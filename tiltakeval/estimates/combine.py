@@ -36,7 +36,7 @@ def with_inference(
     out = tidy(table)
     df = row_degrees(out, influence.groups)
     for block, rows in influence.rows.items():
-        se = standard_errors(influence.values[block])
+        se = standard_errors(influence.values[block], influence.form)
         low, high, p = intervals(out["estimate"].to_numpy()[rows], se, level=level, df=df[rows])
         for name, values in (("std_error", se), ("conf_low", low), ("conf_high", high)):
             out.loc[rows, name] = values
@@ -134,7 +134,12 @@ def with_bands(
         rows = positions[covered[positions]]
         if rows.size:
             critical = band_critical_value(
-                influence.columns(rows), level=level, draws=draws, seed=seed, df=df[rows].min()
+                influence.columns(rows),
+                level=level,
+                draws=draws,
+                seed=seed,
+                df=df[rows].min(),
+                form=influence.form,
             )
             low[rows] = point[rows] - critical * se[rows]
             high[rows] = point[rows] + critical * se[rows]

@@ -4,6 +4,8 @@ An estimate's influence is kept as sums over clusters, already divided by its ta
 with G clusters ``Cov(a, b) = z_a' z_b * G / (G - 1)``. With more than ``MAX_GROUPS`` clusters they
 are dealt at random into that many groups (no cluster is split), which bounds memory whatever the
 number of persons; the relative error this adds to a standard error is about sqrt(1 / 2G).
+
+Errors clustered two ways (persons and offices) are a sum of such terms with signs: see ``Form``.
 """
 
 from __future__ import annotations
@@ -21,12 +23,28 @@ Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
+class Form:
+    """How R rows of summed influence become a covariance when clusters cross (persons, offices).
+
+    Cameron, Gelbach & Miller (2011, Journal of Business & Economic Statistics 29:238-249), eq. 2.11:
+    V = V_office + V_person - V_(person x office), each term a sum of squares of cluster sums. The
+    first ``main`` rows are the sums of the clusters that are fewest (G = ``main``), the last
+    ``minus`` rows are subtracted, those between are added; all get the factor G / (G - 1). Persons
+    met in one office only cancel between the second and third term and have no rows.
+    """
+
+    main: int
+    minus: int
+
+
+@dataclass(frozen=True)
 class Influence:
     """Summed influence in blocks (one per family of rows, usually programme x outcome).
 
-    ``values[block]`` is [G, k]; ``rows[block]`` gives the k positions in the result table. ``frame``
-    fingerprints how clusters were dealt: influences with unequal frames come from other units, or
-    another grouping, and must not be combined. ``n_clusters`` counts clusters before grouping.
+    ``values[block]`` is [G, k] ([R, k] with a ``form``); ``rows[block]`` gives the k positions in the
+    result table. ``frame`` fingerprints how clusters were dealt: influences with unequal frames come
+    from other units, or another grouping, and must not be combined. ``n_clusters`` counts clusters
+    before grouping.
     """
 
     frame: str
@@ -34,21 +52,27 @@ class Influence:
     n_clusters: int
     values: Mapping[str, Floats]
     rows: Mapping[str, NDArray[np.int64]]
+    form: Form | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of rows of sums, G or R."""
+        return next(iter(self.values.values())).shape[0]
 
     @property
     def groups(self) -> int:
-        """Number of groups G the clusters were dealt into."""
-        return next(iter(self.values.values())).shape[0]
+        """Number of groups G the clusters were dealt into (with a ``form``: the fewer clusters)."""
+        return self.size if self.form is None else self.form.main
 
     def columns(self, positions: Sequence[int] | NDArray[np.int64]) -> Floats:
-        """Influence [G, len(positions)] of the given table rows. Raises KeyError for a row without."""
+        """Influence [G or R, len(positions)] of table rows. Raises KeyError for a row without."""
         wanted = np.asarray(positions, dtype=np.int64)
         names, block_of, column_of = self._index
         inside = wanted < block_of.size
         block = np.where(inside, block_of[np.where(inside, wanted, 0)], -1)
         if (block < 0).any():
             raise KeyError(f"{int((block < 0).sum())} row(s) have no influence")
-        out = np.empty((self.groups, wanted.size))
+        out = np.empty((self.size, wanted.size))
         for number in np.unique(block):
             hit = np.flatnonzero(block == number)
             out[:, hit] = self.values[names[number]][:, column_of[wanted[hit]]]
@@ -79,15 +103,53 @@ def correction(groups: int) -> float:
     return groups / (groups - 1)
 
 
-def covariance(z: Floats) -> Floats:
-    """[k, k] covariance of estimates whose influence sums are the columns of ``z`` [G, k]."""
+def covariance(z: Floats, form: Form | None = None) -> Floats:
+    """[k, k] covariance of estimates whose influence sums are the columns of ``z`` [G, k].
+
+    A ``form`` needn't give a positive semidefinite matrix: then its correlation's negative
+    eigenvalues are set to zero (Cameron, Gelbach & Miller 2011, section 2.3), and the variances are
+    those of ``standard_errors``.
+    """
     z = np.asarray(z, dtype=np.float64)
-    return z.T @ z * correction(z.shape[0])
+    if form is None:
+        return z.T @ z * correction(z.shape[0])
+    se = standard_errors(z, form)
+    return correlation(z, form) * np.outer(se, se)
 
 
-def standard_errors(z: Floats) -> Floats:
-    """[k] standard errors of the columns of ``z`` [G, k]."""
-    return np.sqrt(np.einsum("gk,gk->k", z, z, dtype=np.float64) * correction(z.shape[0]))
+def standard_errors(z: Floats, form: Form | None = None) -> Floats:
+    """[k] standard errors of the columns of ``z`` [G, k].
+
+    Where a ``form``'s signed sum isn't positive, the error is that of its main clusters alone.
+    """
+    if form is None:
+        return np.sqrt(_squares(z) * correction(z.shape[0]))
+    stop = z.shape[0] - form.minus
+    first = _squares(z[: form.main])
+    found = first + _squares(z[form.main : stop]) - _squares(z[stop:])
+    # what is left of equal sums of squares is rounding, not variance
+    found = np.where(found > 1e-9 * first, found, first)
+    return np.sqrt(found * correction(form.main))
+
+
+def correlation(z: Floats, form: Form | None = None) -> Floats:
+    """[k, k] correlation of the columns of ``z`` [G, k], positive semidefinite; no column may be 0."""
+    if form is None:
+        scaled = z / np.sqrt(_squares(z))
+        return scaled.T @ scaled
+    se = standard_errors(z, form)
+    scaled = z * (np.sqrt(correction(form.main)) / np.where(se > 0, se, 1.0))
+    stop = z.shape[0] - form.minus
+    matrix = scaled[:stop].T @ scaled[:stop] - scaled[stop:].T @ scaled[stop:]
+    values, vectors = np.linalg.eigh(matrix)
+    if values.size and values[0] < 0:
+        matrix = (vectors * np.clip(values, 0.0, None)) @ vectors.T
+    diagonal = np.sqrt(np.clip(np.diag(matrix), 1e-300, None))
+    return matrix / np.outer(diagonal, diagonal)
+
+
+def _squares(z: Floats) -> Floats:
+    return np.einsum("gk,gk->k", z, z, dtype=np.float64)
 
 
 def degrees_of_freedom(groups: int, *supports: Floats) -> Floats:
@@ -111,7 +173,13 @@ def intervals(
 
 
 def band_critical_value(
-    z: Floats, *, level: float, draws: int = 999, seed: int = 0, df: float | None = None
+    z: Floats,
+    *,
+    level: float,
+    draws: int = 999,
+    seed: int = 0,
+    df: float | None = None,
+    form: Form | None = None,
 ) -> float:
     """Critical value of max |t| over the columns of ``z`` [G, k]: a simultaneous band.
 
@@ -122,12 +190,12 @@ def band_critical_value(
     z = np.asarray(z, dtype=np.float64)
     norms = np.sqrt(np.einsum("gk,gk->k", z, z))
     used = norms > 1e-12 * max(float(norms.max(initial=0.0)), 1e-300)
-    df = float(z.shape[0] - 1) if df is None else df
+    groups = z.shape[0] if form is None else form.main
+    df = float(groups - 1) if df is None else df
     pointwise = float(stats.t.ppf(0.5 + level / 2, df))
     if used.sum() <= 1:
         return pointwise
-    correlation = (z[:, used] / norms[used]).T @ (z[:, used] / norms[used])
-    values, vectors = np.linalg.eigh(correlation)
+    values, vectors = np.linalg.eigh(correlation(z[:, used], form))
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
     normal, scale = _draws(draws, root.shape[1], df, seed)
     largest = np.abs(normal @ root.T).max(axis=1) / scale

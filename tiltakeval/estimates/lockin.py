@@ -12,7 +12,7 @@ holds whatever the number of crossings; it may be open ("not within the follow-u
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -121,6 +121,7 @@ def lock_in(
         _summaries(
             profiles.table.iloc[rows],
             profiles.influence.columns(rows),
+            profiles.influence,
             tuple(windows),
             depth_window,
             level,
@@ -137,10 +138,8 @@ def lock_in(
         for name in parts[0].rows
     }
     joined = tidy(pd.DataFrame(columns))
-    influence = Influence(
-        frame=estimates.influence.frame,
-        kind=estimates.influence.kind,
-        n_clusters=estimates.influence.n_clusters,
+    influence = replace(
+        estimates.influence,
         values={f"lock_in/{i}": part.influence for i, part in enumerate(parts)},
         rows={
             f"lock_in/{i}": np.arange(part.influence.shape[1]) + at
@@ -161,6 +160,7 @@ class _Summaries:
 def _summaries(
     table: pd.DataFrame,
     z: Floats,
+    source: Influence,
     windows: tuple[int, ...],
     depth_window: tuple[int, int],
     level: float,
@@ -175,11 +175,12 @@ def _summaries(
             where=f"{table['programme'].iloc[0]}, {table['outcome'].iloc[0]}",
         )
     theta = table["estimate"].to_numpy()
-    df = float(row_degrees(table, z.shape[0]).min())
+    form = source.form
+    df = float(row_degrees(table, source.groups).min())
 
     path, z_path = np.cumsum(theta), np.cumsum(z, axis=1)
-    critical = band_critical_value(z_path, level=level, draws=draws, seed=seed, df=df)
-    half = critical * standard_errors(z_path)
+    critical = band_critical_value(z_path, level=level, draws=draws, seed=seed, df=df, form=form)
+    half = critical * standard_errors(z_path, form)
     at = [int(m - months[0]) for m in windows if months[0] <= m <= months[-1]]
     start, stop = depth_window
     inside = (months >= start) & (months <= stop)
@@ -209,10 +210,11 @@ def _summaries(
         columns = columns[1:]
         linear_rows = {name: values[size:] for name, values in linear_rows.items()}
     stacked = np.hstack(columns)
-    se = standard_errors(stacked)
+    se = standard_errors(stacked, form)
     low, high, p = intervals(np.array(linear_rows["estimate"]), se, level=level, df=df)
     lowest = int(np.argmin(theta))
-    band = band_critical_value(z, level=level, draws=draws, seed=seed, df=df) * standard_errors(z)
+    critical = band_critical_value(z, level=level, draws=draws, seed=seed, df=df, form=form)
+    band = critical * standard_errors(z, form)
     length = crossing(theta[lowest:], band[lowest:], list(months[lowest:]))
     even = crossing(path, half, list(months))
     missing = [np.nan, np.nan]

@@ -74,8 +74,8 @@ class Inference(Table):
     """Errors, intervals and bands."""
 
     level: Share = Field(0.95, description="level of intervals and simultaneous bands")
-    cluster: Literal["person", "office"] = Field(
-        "person", description="what errors are clustered by"
+    cluster: Literal["person", "office", "person_office"] = Field(
+        "person", description="what errors are clustered by; person_office: by both at once"
     )
     draws: int = Field(999, ge=99, description="draws for the simultaneous bands")
 

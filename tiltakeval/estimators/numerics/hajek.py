@@ -58,13 +58,15 @@ def hajek(
     block: OutcomeBlock,
     layout: Layout,
     groups: int,
+    main: int,
     score_sums: Floats,
     inverse: Floats,
 ) -> tuple[list[Floats], list[Floats]]:
     """Per target theta [J, L, C] and z [G, J, L, C], as ``scores.score`` gives them.
 
     ``layout`` has one fold; ``x`` [n, q] with the constant first; ``unclipped`` [n] are units whose
-    weights vary with the propensity; ``score_sums``, ``inverse`` from ``logit_pieces``.
+    weights vary with the propensity; ``score_sums``, ``inverse`` from ``logit_pieces``; ``groups`` and
+    ``main`` as in ``scores.score``.
     """
     thetas, influences = [], []
     for target in targets:
@@ -89,10 +91,12 @@ def hajek(
             names, starts = layout.segments[0][mean.arm]
             for s, g in enumerate(names):
                 part = slice(int(starts[s]) - rows.start, int(starts[s + 1]) - rows.start)
-                sums[g], size[g] = ws[part].T @ y[part], ws[part].T @ seen[part]
-            held = size.sum(axis=0)
+                into = layout.target(int(g))
+                sums[into] += ws[part].T @ y[part]
+                size[into] += ws[part].T @ seen[part]
+            held = size[:main].sum(axis=0)
             safe = np.where(held > 0, held, 1.0)
-            centre = sums.sum(axis=0) / safe
+            centre = sums[:main].sum(axis=0) / safe
             out = sums - size * centre
             for arm in range(1, propensity.shape[1]):
                 factor = np.full(own.size, -1.0 * (arm == mean.arm))

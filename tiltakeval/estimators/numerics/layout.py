@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
+#: A row of sums, or several, that units add to.
+Target = int | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,17 @@ class Layout:
 
     ``order`` [n] sorts the caller's units; ``block`` [F, A, 2] start and stop of each (fold, arm);
     ``segments[f][b]`` is (groups [s], starts [s+1]): the group of each slice within the block.
+    ``into[group]`` are the rows of sums a group adds to, where that isn't its own number.
     """
 
     order: NDArray[np.int64]
     block: NDArray[np.int64]
     segments: tuple[tuple[tuple[NDArray[np.int32], NDArray[np.int64]], ...], ...]
+    into: tuple[NDArray[np.int64], ...] | None = None
+
+    def target(self, group: int) -> Target:
+        """Row, or rows, of sums that a slice of ``group`` adds to."""
+        return group if self.into is None else self.into[group]
 
     @property
     def folds(self) -> int:
@@ -35,8 +43,8 @@ class Layout:
 
     def chunks(
         self, fold: int, arm: int, *, size: int = 8_192
-    ) -> Iterator[tuple[slice, list[tuple[int, slice]]]]:
-        """Slices of about ``size`` rows made of whole segments: (rows, [(group, rows within)])."""
+    ) -> Iterator[tuple[slice, list[tuple[Target, slice]]]]:
+        """Slices of about ``size`` rows of whole segments: (rows, [(rows of sums, rows within)])."""
         groups, starts = self.segments[fold][arm]
         first = 0
         while first < groups.size:
@@ -45,7 +53,10 @@ class Layout:
                 last += 1
             base = int(starts[first])
             inside = [
-                (int(groups[s]), slice(int(starts[s]) - base, int(starts[s + 1]) - base))
+                (
+                    self.target(int(groups[s])),
+                    slice(int(starts[s]) - base, int(starts[s + 1]) - base),
+                )
                 for s in range(first, last)
             ]
             yield slice(base, int(starts[last])), inside
@@ -53,7 +64,14 @@ class Layout:
 
 
 def make_layout(
-    *, fold: Ints, arm: Ints, group: Ints, folds: int, arms: int, tie: Ints | None = None
+    *,
+    fold: Ints,
+    arm: Ints,
+    group: Ints,
+    folds: int,
+    arms: int,
+    tie: Ints | None = None,
+    into: tuple[NDArray[np.int64], ...] | None = None,
 ) -> Layout:
     """Sort units [n] by fold, arm, group (then ``tie``); see ``Layout``."""
     keys = (group, arm, fold) if tie is None else (tie, group, arm, fold)
@@ -73,7 +91,7 @@ def make_layout(
             found = part[np.concatenate([[0], cut])] if part.size else part
             row.append((found.astype(np.int32), starts if part.size else starts[:1]))
         segments.append(tuple(row))
-    return Layout(order=order, block=block, segments=tuple(segments))
+    return Layout(order=order, block=block, segments=tuple(segments), into=into)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.numerics.layout import Layout, OutcomeBlock
+from tiltakeval.estimators.numerics.layout import Layout, OutcomeBlock, Target
 from tiltakeval.estimators.numerics.ridge import Predictions
 from tiltakeval.estimators.numerics.threads import in_threads
 
@@ -67,12 +67,14 @@ def score(
     predictions: Predictions,
     layout: Layout,
     groups: int,
+    main: int | None = None,
     threads: int = 2,
 ) -> Scores:
     """Scores of all targets. Arrays are sorted like ``layout``; ``levels`` [n, L] are 0/1 membership.
 
     ``propensity`` [n, A] is clipped and zero where not ``allowed``; ``w`` [n] sampling weights;
-    ``groups`` is G. Nothing in the result depends on ``threads``.
+    ``groups`` is the number of rows of sums, of which the first ``main`` (default: all) hold every unit
+    once; z has a row for each. Nothing in the result depends on ``threads``.
     """
     n_levels, columns = levels.shape[1], block.y.shape[1]
     psi = []
@@ -104,8 +106,8 @@ def score(
     in_threads(one, range(layout.folds), threads=threads)
     theta, z, size = [], [], []
     for sums, counts in zip(psi, count):
-        total = sums.sum(axis=0, dtype=np.float64)
-        held = counts.sum(axis=0)
+        total = sums[:main].sum(axis=0, dtype=np.float64)
+        held = counts[:main].sum(axis=0)
         by_column = held[:, block.pattern]
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = np.where(by_column > 0, total / by_column, np.nan)
@@ -127,7 +129,7 @@ def _add_chunk(
     arm: int,
     fold: int,
     rows: slice,
-    inside: Sequence[tuple[int, slice]],
+    inside: Sequence[tuple[Target, slice]],
     propensity: Floats,
     allowed: NDArray[np.bool_],
     w: Floats,

@@ -115,6 +115,7 @@ def estimate_pairs(
                 counts = int(sample.treated.sum()), int((~sample.treated).sum())
                 found, influence = fit(sample) if min(counts) >= least else ({}, {})
                 used = np.unique(groups.cluster[sample.rows]).size
+                z = {term: groups.add_up(v, sample.rows) for term, v in influence.items()}
                 w = sample.weight[~sample.treated]
                 for i, c in enumerate(sample.columns):
                     for term in wanted:
@@ -145,13 +146,7 @@ def estimate_pairs(
                         )
                         if good:
                             positions.append(len(records) - 1)
-                            columns.append(
-                                np.bincount(
-                                    groups.group[sample.rows],
-                                    weights=influence[term][:, i],
-                                    minlength=groups.count,
-                                ).astype(np.float64)
-                            )
+                            columns.append(z[term][:, i])
     table = tidy(pd.DataFrame(records))
     values = {key: np.stack(columns, axis=1)} if columns else {}
     rows = {key: np.array(positions, dtype=np.int64)} if columns else {}
@@ -161,6 +156,7 @@ def estimate_pairs(
         n_clusters=groups.n_clusters,
         values=values,
         rows=rows,
+        form=groups.form,
     )
     run = {
         "estimator": type(estimator).__name__,

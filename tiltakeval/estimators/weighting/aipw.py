@@ -134,6 +134,7 @@ class AIPW:
             predictions=self._predict(work, seed),
             layout=work.layout,
             groups=work.groups,
+            main=work.main,
         )
         return found.theta, found.z
 

@@ -94,6 +94,7 @@ class IPW:
             block=work.block,
             layout=work.layout,
             groups=work.groups,
+            main=work.main,
             score_sums=nuisance.score_sums,
             inverse=nuisance.inverse,
         )

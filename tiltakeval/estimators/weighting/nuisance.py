@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.cross_section import CrossSection
-from tiltakeval.errors import InputError
+from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimators.numerics import propensity as numeric
-from tiltakeval.estimators.numerics.groups import Groups, deal_folds, deal_groups
+from tiltakeval.estimators.numerics.groups import Groups, cross_groups, deal_folds, deal_groups
 from tiltakeval.estimators.numerics.hajek import logit_pieces
 from tiltakeval.estimators.numerics.learners import Trees
 from tiltakeval.estimators.numerics.threads import one_thread
 
 Floats = NDArray[np.floating]
-Cluster = Literal["person", "office"]
+Cluster = Literal["person", "office", "person_office"]
+CLUSTERS = ("person", "office", "person_office")
 #: Ridge of the joint logit fitted to all units, on standardised columns.
 DEFAULT_RIDGE = 0.1
 Trim = float | Sequence[float] | None
@@ -112,18 +113,20 @@ def arms_present(design: CrossSection, groups: Groups, *, min_arm: int) -> tuple
 
 
 def clusters(design: CrossSection, kind: Cluster) -> Groups:
-    """The groups of a design clustered by person or office."""
+    """The groups of a design clustered by person, by office, or by both (``inference.Form``)."""
+    if kind not in CLUSTERS:
+        raise unknown("cluster", kind, CLUSTERS, where="cluster")
+    if kind == "person":
+        return deal_groups(design.person, kind="person")
+    if design.office is None:
+        raise InputError(
+            "clustering by office needs the units' office",
+            where="cluster",
+            remedy="Use cluster = 'person', or supply the office.",
+        )
     if kind == "office":
-        if design.office is None:
-            raise InputError(
-                "clustering by office needs the units' office",
-                where="cluster",
-                remedy="Use cluster = 'person', or supply the office.",
-            )
         return deal_groups(design.office, kind="office")
-    if kind != "person":
-        raise InputError(f"unknown cluster '{kind}'", remedy="Use 'person' or 'office'.")
-    return deal_groups(design.person, kind="person")
+    return cross_groups(design.person, design.office, kinds=("person", "office"))
 
 
 def fit_nuisance(
@@ -157,6 +160,9 @@ def fit_nuisance(
             groups, arm=design.arm, arms=design.arms, weight=design.weight, folds=folds, seed=seed
         )
     settings: dict[str, Any] = {"arm": arm, "allowed": allowed, "weight": weight}
+    persons = np.unique(design.person, return_inverse=True)[1].reshape(
+        -1
+    )  # offices: too few to sample
     with one_thread():
         if folds == 1:
             found = numeric.in_sample(
@@ -170,7 +176,7 @@ def fit_nuisance(
                 learner=learner,
                 trees=trees,
                 ridge=ridge,
-                cluster=groups.cluster[inside],
+                cluster=persons[inside],
                 **settings,
             )
     names = [design.arms[a] for a in present]
@@ -191,15 +197,15 @@ def fit_nuisance(
             e=found,
             arm=arm,
             w=weight,
-            group=groups.group[inside],
-            groups=groups.count,
+            group=groups.label[inside],
+            groups=groups.labels,
             ridge=DEFAULT_RIDGE if ridge is None else ridge,
         )
         q = x.shape[1]
         at = np.concatenate([np.arange((a - 1) * q, a * q) for a in present if a])
         size = (len(design.arms) - 1) * q
-        score_sums, inverse = np.zeros((groups.count, size)), np.zeros((size, size))
-        score_sums[:, at] = sums
+        score_sums, inverse = np.zeros((groups.size, size)), np.zeros((size, size))
+        score_sums[:, at] = groups.gather(sums)
         inverse[np.ix_(at, at)] = part
     return Nuisance(
         score_sums=score_sums,

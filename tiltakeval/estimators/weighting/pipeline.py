@@ -37,7 +37,9 @@ Place = dict[tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True)
 class Work:
-    """The arrays of one set of outcomes, sorted by fold, arm, group; ``units`` [m] into the design."""
+    """The arrays of one set of outcomes, sorted by fold, arm, group; ``units`` [m] into the design.
+
+    ``groups`` rows of sums, the first ``main`` of which hold every unit once."""
 
     units: NDArray[np.int64]
     arm: NDArray[np.int64]
@@ -47,11 +49,11 @@ class Work:
     allowed: NDArray[np.bool_]
     levels: NDArray[np.float64]
     cluster: NDArray[np.int64]
-    group: NDArray[np.int32]
     block: OutcomeBlock
     layout: Layout
     names: int
     groups: int
+    main: int
     sums: tuple[TargetSums, ...]
     regressions: tuple[Regression, ...]
 
@@ -104,7 +106,7 @@ def estimate_weighting(
             )
     tables: list[tuple[pd.DataFrame, Influence]] = []
     for kind, _, names, horizons in jobs:
-        merged = [median_piece(pieces) for pieces in zip(*found.pop(kind))]
+        merged = [median_piece(pieces, first.groups.form) for pieces in zip(*found.pop(kind))]
         tables.append(
             assemble(
                 merged,
@@ -143,10 +145,11 @@ def _prepare(
     layout = make_layout(
         fold=nuisance.fold[kept],
         arm=design.arm[kept],
-        group=nuisance.groups.group[kept],
+        group=nuisance.groups.label[kept],
         folds=folds,
         arms=len(design.arms),
         tie=nuisance.groups.cluster[kept],
+        into=nuisance.groups.into,
     )
     units = kept[layout.order]
     regressions, means = _plan(targets, censor, units)
@@ -159,11 +162,11 @@ def _prepare(
         allowed=design.eligible[units],
         levels=members[units].astype(np.float64),
         cluster=nuisance.groups.cluster[units],
-        group=nuisance.groups.group[units],
         block=outcome_block(outcomes, weight=design.weight, order=units),
         layout=layout,
         names=names,
-        groups=nuisance.groups.count,
+        groups=nuisance.groups.size,
+        main=nuisance.groups.count,
         sums=tuple(TargetSums(t.arms, t.required, m[0]) for t, m in zip(targets, means)),
         regressions=tuple(regressions),
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.estimates.combine import with_bands, with_inference
-from tiltakeval.estimates.inference import Influence, standard_errors
+from tiltakeval.estimates.inference import Form, Influence, standard_errors
 from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.estimators.weighting.support import Support
@@ -70,7 +70,7 @@ def combine_means(
     return Piece(target, tuple(labels), out, influence, support)
 
 
-def median_piece(pieces: Sequence[Piece]) -> Piece:
+def median_piece(pieces: Sequence[Piece], form: Form | None = None) -> Piece:
     """The median over seeds; its variance is the median of se^2 + (estimate - median)^2.
 
     (Chernozhukov et al. 2018, definition 3.3.) The influence is the seeds' mean, scaled to that.
@@ -82,16 +82,16 @@ def median_piece(pieces: Sequence[Piece]) -> Piece:
     theta = np.median(thetas, axis=0)
     shape = first.z.shape
     errors = np.stack(
-        [standard_errors(p.z.reshape(shape[0], -1)).reshape(shape[1:]) for p in pieces]
+        [standard_errors(p.z.reshape(shape[0], -1), form).reshape(shape[1:]) for p in pieces]
     )
     wanted = np.sqrt(np.median(errors**2 + (thetas - theta) ** 2, axis=0))
     z = np.mean([piece.z for piece in pieces], axis=0)
-    now = standard_errors(z.reshape(shape[0], -1)).reshape(shape[1:])
+    now = standard_errors(z.reshape(shape[0], -1), form).reshape(shape[1:])
     z = z * np.where(now > 0, wanted / np.where(now > 0, now, 1.0), 1.0)
     return Piece(first.target, first.labels, theta, z, first.support)
 
 
-def widened(piece: Piece) -> Floats:
+def widened(piece: Piece, form: Form | None = None) -> Floats:
     """``piece.z`` with the errors of effects and participants' means widened where the participants
     with a non-zero outcome are few (``support.few_events``)."""
     z = piece.z
@@ -99,7 +99,7 @@ def widened(piece: Piece) -> Floats:
         added = piece.support[(a, b)].added
         if term == "mean_comparison" or not (added > 0).any():
             continue
-        now = standard_errors(z[:, r].reshape(z.shape[0], -1)).reshape(added.shape) ** 2
+        now = standard_errors(z[:, r].reshape(z.shape[0], -1), form).reshape(added.shape) ** 2
         factor = np.sqrt(1.0 + np.where(now > 0, added / np.where(now > 0, now, 1.0), 0.0))
         z[:, r] *= factor.astype(z.dtype)
     return z
@@ -167,7 +167,7 @@ def assemble(
         part["estimate"] = np.where(good, theta, np.nan)
         part["status"] = np.where(good, "ok", "not_supported")
         tables[-len(piece.labels) :] = [part]
-        z = widened(piece).reshape(piece.z.shape[0], len(piece.labels) * size)
+        z = widened(piece, groups.form).reshape(piece.z.shape[0], len(piece.labels) * size)
         if good.any():
             name = f"{number}/{piece.target.label}"
             values[name] = z if good.all() else z[:, good]
@@ -192,7 +192,12 @@ def assemble(
         estimand=design.estimand, time_origin=design.time_origin, source=source, conf_level=level
     )
     influence = Influence(
-        frame=groups.frame, kind=cluster, n_clusters=groups.n_clusters, values=values, rows=rows
+        frame=groups.frame,
+        kind=cluster,
+        n_clusters=groups.n_clusters,
+        values=values,
+        rows=rows,
+        form=groups.form,
     )
     return tidy(table), influence
 
