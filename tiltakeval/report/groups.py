@@ -153,5 +153,16 @@ def contrasts(view: View) -> list[Block]:
                 outcome=upper_first(view.outcome(outcome)),
                 population=view.population(population),
             )
-            blocks.append(month_panels(view, gates, dict.fromkeys(gates), titles, caption))
+            truths = {
+                other: view.truth(
+                    population=population,
+                    programme=programme,
+                    comparator=other,
+                    outcome=outcome,
+                    subgroup="all",
+                    term="effect",
+                )
+                for other in gates
+            }
+            blocks.append(month_panels(view, gates, truths, titles, caption))
     return blocks

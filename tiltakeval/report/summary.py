@@ -28,6 +28,7 @@ def summary(view: View) -> list[Block]:
     blocks: list[Block] = []
     for population in view.populations:
         blocks += _population(view, population)
+    blocks += _against(view)
     blocks += _without_months(view)
     if not blocks:
         return []
@@ -72,6 +73,32 @@ def _population(view: View, population: str) -> list[Block]:
     head = upper_first(view.population(population))
     text = " ".join([intro, *(upper_first(text) for text in lead)])
     return [Sub(head), Para(text, "lead"), Bullets(items)]
+
+
+def _against(view: View) -> list[Block]:
+    """Programme against programme, where the study leads with it."""
+    if view.material.primary_estimand != "vs_programme_b":
+        return []
+    table, outcome = view.table, view.primary_outcome
+    rows = table[(table["comparator"] != "none") & (table["term"] == "effect")]
+    rows = rows[(rows["subgroup"] == "all") & (rows["outcome"] == outcome)]
+    blocks: list[Block] = []
+    for population in dict.fromkeys(rows["population"]):
+        items = []
+        here = rows[rows["population"] == population]
+        for programme, other in dict.fromkeys(zip(here["programme"], here["comparator"])):
+            keys = {"population": population, "programme": programme, "comparator": other}
+            found = view.part(**keys, outcome=outcome, subgroup="all", term="effect").table
+            at = view.month(found)
+            name = view.words(
+                "contrasts.pair",
+                left=upper_first(view.short(str(programme))),
+                right=view.short(str(other)),
+            )
+            one = found if at is None else found[found["horizon"] == at]
+            items.append((name, monthly_sentence(view, one.iloc[0])))
+        blocks += [Sub(upper_first(view.population(str(population)))), Bullets(items)]
+    return blocks
 
 
 def _phrase(view: View, outcome: str) -> str:

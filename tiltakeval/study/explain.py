@@ -41,9 +41,16 @@ def explain(error: ValidationError, model: type[BaseModel], *, where: str) -> In
             len(at) > len(item["loc"]) and at[: len(item["loc"])] == item["loc"] for at in places
         )
     ]
-    found = [_one(item, model) for item in kept]
+    found = [one for item in kept for one in _parts(_one(item, model))]
     count = f"{len(found)} error{'s' if len(found) > 1 else ''}"
     return InputErrors(found, title=f"{where} has {count}; nothing was run.")
+
+
+def _parts(error: InputError) -> tuple[InputError, ...]:
+    """The errors found together in one place, or the error itself."""
+    if not isinstance(error, InputErrors):
+        return (error,)
+    return tuple(part for inner in error.errors for part in _parts(inner))
 
 
 def _one(item: Any, model: type[BaseModel]) -> InputError:
@@ -62,9 +69,11 @@ def _one(item: Any, model: type[BaseModel]) -> InputError:
     if kind == "value_error":
         cause = context.get("error")
         cause = cause.args[0] if isinstance(cause, ValueError) and cause.args else cause
+        if isinstance(cause, InputErrors):
+            inside = [_placed(part, place) for part in cause.errors]
+            return InputErrors(inside, title=cause.title)
         if isinstance(cause, InputError):
-            inner = f"{place}, {cause.where}" if cause.where else place
-            return InputError(cause.what, where=inner, remedy=cause.remedy)
+            return _placed(cause, place)
         return InputError(str(cause), where=place)
     if kind in _PLAIN:
         return InputError(f"{_shown(item['input'])} {_PLAIN[kind]}", where=place)
@@ -83,6 +92,11 @@ def _one(item: Any, model: type[BaseModel]) -> InputError:
         bound = bounds[kind]
         return InputError(f"{item['input']} must be {words[bound]} {context[bound]}", where=place)
     return InputError(f"{_shown(item['input'])}: {item['msg']}", where=place)
+
+
+def _placed(error: InputError, place: str) -> InputError:
+    where = ", ".join(part for part in (place, error.where) if part)
+    return InputError(error.what, where=where or None, remedy=error.remedy)
 
 
 def keys_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:

@@ -22,6 +22,7 @@ from tiltakeval.population.trials import Population, build_population
 from tiltakeval.programmes import catalogue
 from tiltakeval.registers import quality
 from tiltakeval.registers.read import Registers, read_registers
+from tiltakeval.study.against import common_pairs, compare, own_pairs, takes_a_pass
 from tiltakeval.study.estimator import (
     Checked,
     defaults,
@@ -33,7 +34,7 @@ from tiltakeval.study.estimator import (
 from tiltakeval.study.found import Found
 from tiltakeval.study.known_truth import TIMES, known_truth, world_beside
 from tiltakeval.study.leaving import leaving
-from tiltakeval.study.spec_register import Analysis, Base, RegisterStudy
+from tiltakeval.study.spec_register import AGAINST, Analysis, Base, RegisterStudy
 from tiltakeval.study.stages import Stages
 from tiltakeval.study.synthesize import default_register
 
@@ -137,7 +138,7 @@ def analyse_base(
             gathered.estimates.append(leaving(spec, population))
         for analysis in spec.analysis:
             nuisance, seen = None, set[str]()
-            for number, estimand in enumerate(analysis.estimands):
+            for number, estimand in enumerate(_in_turn(analysis, base)):
                 with stages.stage(f"{base.state}, {estimand}: covariates and outcomes"):
                     design, checks = make_design(spec, analysis, population, estimand)
                 # what is about the units is the same under every estimand: say it once
@@ -146,10 +147,14 @@ def analyse_base(
                 gathered.checks += [scoped(check, estimand=estimand) for check in new]
                 estimator = estimators[analysis.key]
                 if number == 0:  # so is a contrast of programmes
-                    estimator = with_contrasts(estimator, spec, base)
+                    pairs = own_pairs(spec, analysis, base)
+                    estimator = replace(estimator, contrasts=pairs) if pairs else estimator
                 name = f"{base.state}, {estimand}: {analysis.estimator}"
                 with stages.stage(name):
-                    if number == 0:
+                    if estimand == AGAINST:
+                        against = common_pairs(analysis, base)
+                        done = compare(estimator, design, against, spec.checks)
+                    elif number == 0:
                         judged = (summary_month(spec), spec.lock_in.outcomes)
                         done = estimate_and_check(estimator, design, spec.checks, judged=judged)
                     else:
@@ -207,14 +212,10 @@ def make_design(
     )
 
 
-def with_contrasts(estimator: Any, spec: RegisterStudy, base: Base) -> Any:
-    """The estimator with the declared contrasts of programmes that the base population has."""
-    pairs = [
-        (pair.programme, pair.against)
-        for pair in spec.contrast
-        if pair.programme in base.arms and pair.against in base.arms
-    ]
-    return replace(estimator, contrasts=tuple(pairs)) if pairs else estimator
+def _in_turn(analysis: Analysis, base: Base) -> list[str]:
+    """The estimands that take a pass; programme against programme last, as it has other units."""
+    rest = [name for name in analysis.estimands if name != AGAINST]
+    return [*rest, AGAINST] if takes_a_pass(analysis, base) else rest
 
 
 def gather(
@@ -226,7 +227,7 @@ def gather(
 ) -> None:
     """Label the effects, add the lock-in, and keep what the report needs."""
     against = done.estimates.table["comparator"] != "none"
-    named = done.estimates.table["estimand"].mask(against, "vs_programme_b")
+    named = done.estimates.table["estimand"].mask(against, AGAINST)
     effects = done.estimates.assign(analysis=analysis.key, estimand=named)
     summary = lock_in(
         effects,

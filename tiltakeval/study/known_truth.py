@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.lockin import CUMULATED_UNIT
 from tiltakeval.estimates.table import Estimates, key_columns, tidy
-from tiltakeval.study.spec_register import RegisterStudy
+from tiltakeval.study.against import all_pairs
+from tiltakeval.study.spec_register import AGAINST, RegisterStudy
 from tiltakeval.synthetic.truth import ESTIMANDS, TARGETS, TruthSpec, truth
 from tiltakeval.synthetic.truth_kernel import OUTCOMES
 from tiltakeval.synthetic.world import World, load_world
@@ -40,38 +42,59 @@ def known_truth(spec: RegisterStudy, world: World, persons: int) -> Estimates | 
 
     The truth is of the world's population: ``persons`` other persons of it. Raises InputError.
     """
+    if spec.population.time_origin != "vedtak":
+        return None
     estimands = {name for analysis in spec.analysis for name in analysis.estimands}
     asked = tuple(name for name in ESTIMANDS if name in estimands)
     outcomes = {name for analysis in spec.analysis for name in analysis.outcomes}
     targets = {a.estimator.rsplit("_", 1)[-1] for a in spec.analysis}
-    chosen = TruthSpec(
-        arms=tuple(dict.fromkeys(arm for base in spec.base for arm in base.arms)),
-        base_states=tuple(base.state for base in spec.base),
-        entry=spec.population.entry,
-        horizon=spec.population.horizon,
-        outcomes=tuple(name for name in OUTCOMES if name in outcomes),
-        estimands=asked,
-        targets=tuple(name for name in TARGETS if name in targets) or ("att",),
-        sets=tuple((pair.programme, pair.against) for pair in spec.contrast),
-    )
-    if spec.population.time_origin != "vedtak" or not asked or not chosen.outcomes:
-        return None
-    return _only_studied(spec, truth(world, persons, TRUTH_SEED, chosen, threads=threads()))
+    if AGAINST in estimands:
+        targets.add("att")  # the common population is one of participants
+    parts = []
+    for base in spec.base:  # one at a time: a set of programmes belongs to its base
+        compared = all_pairs(spec, base)
+        chosen = TruthSpec(
+            arms=base.arms,
+            base_states=(base.state,),
+            entry=spec.population.entry,
+            horizon=spec.population.horizon,
+            outcomes=tuple(name for name in OUTCOMES if name in outcomes),
+            estimands=asked,
+            targets=tuple(name for name in TARGETS if name in targets) or ("att",),
+            sets=tuple(compared),
+        )
+        if not chosen.outcomes or not (asked or compared):
+            continue
+        known = truth(world, persons, TRUTH_SEED, chosen, threads=threads())
+        pairs = {pair for found in compared.values() for pair in found}
+        parts.append(_only_studied(spec, known, pairs))
+    return Estimates.concat(parts) if parts else None
 
 
-def _only_studied(spec: RegisterStudy, known: Estimates) -> Estimates:
-    """The effects of programmes the study has in that base population."""
-    table = known.table
-    state = table["population"].str.split(":").str[0]
-    keep = table["estimate"].notna() & (table["term"] == "effect")
-    for base in spec.base:
-        arms = [*base.arms, "none"]
-        here = table["programme"].isin(arms) & table["comparator"].isin(arms)
-        keep &= (state != base.state) | here
-    effects = known.take(keep.to_numpy().nonzero()[0])
+def _only_studied(
+    spec: RegisterStudy, known: Estimates, pairs: Collection[tuple[str, str]]
+) -> Estimates:
+    """The effects that the study asks for, programmes against one another as it pairs them."""
+    table = known.table[known.table["estimate"].notna() & (known.table["term"] == "effect")]
+    against = table["comparator"] != "none"
+    found = list(zip(table["programme"], table["comparator"]))
+    turned = np.array([(b, a) in pairs for a, b in found], dtype=bool) & against.to_numpy()
+    straight = np.array([pair in pairs for pair in found], dtype=bool)
+    single = ~against & (table["estimand"] != AGAINST)
+    effects = tidy(pd.concat([table[single | straight], reverse(table[turned])]))
     return Estimates(
-        pd.concat([effects.table, cumulated(spec, effects.table)], ignore_index=True),
-        run=effects.run,
+        pd.concat([effects, cumulated(spec, effects)], ignore_index=True), run=known.run
+    )
+
+
+def reverse(effects: pd.DataFrame) -> pd.DataFrame:
+    """Effects of b against a from those of a against b."""
+    return effects.assign(
+        programme=effects["comparator"],
+        comparator=effects["programme"],
+        estimate=-effects["estimate"],
+        n_treated=effects["n_comparison"],
+        n_comparison=effects["n_treated"],
     )
 
 
