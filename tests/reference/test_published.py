@@ -182,7 +182,7 @@ def test_penn_bonus_survival(penn: pd.DataFrame) -> None:
 def test_jobless_spells_with_three_exits(shared: Path) -> None:
     data = pd.read_csv(shared / "data" / "mccall_jobless.csv")
     design = durations_from_frame(data, duration="spell", event=("censor1", "censor2", "censor3"))
-    survival = build("kaplan_meier", event="censor1", times=(1, 2, 3, 4, 5)).estimate(design).table
+    survival = build("kaplan_meier", exit="censor1", times=(1, 2, 3, 4, 5)).estimate(design).table
     for value, expected in zip(survival.estimate, (0.9121, 0.8541, 0.8103, 0.7864, 0.7376)):
         digits(value, expected, 4)
     exits = build("aalen_johansen", times=(10,)).estimate(design).table

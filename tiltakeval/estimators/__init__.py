@@ -79,6 +79,18 @@ ESTIMATORS: Mapping[str, Entry] = {
     "aalen_johansen": Entry(
         "duration.exits", "AalenJohansen", "probability of each exit, by arm", design="durations"
     ),
+    "restricted_mean": Entry(
+        "duration.restricted_mean",
+        "RestrictedMean",
+        "mean time in the state, and lost to each exit, by arm",
+        design="durations",
+    ),
+    "grouped_hazard": Entry(
+        "duration.grouped_hazard",
+        "GroupedHazard",
+        "hazards of each exit by covariates and time, from rows collapsed to cells",
+        design="event_history",
+    ),
 }
 
 
