@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 import pytest
-from invented_designs import make_design, make_durations
+from invented_designs import make_design, make_durations, make_history
 
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast
@@ -27,6 +27,8 @@ OPTIONS = {
 def design_for(key: str, n: int = 500, seed: int = 1):
     if ESTIMATORS[key].design == "durations":
         return make_durations(n, seed=seed)
+    if ESTIMATORS[key].design == "event_history":
+        return make_history(n, seed=seed)
     design = make_design(n, seed=seed, missing=key != "iv_2sls", weighted=True)
     if key == "iv_2sls":
         taken = (design.arm > 0) & (np.random.default_rng(0).random(n) < 0.8)
@@ -106,7 +108,9 @@ def test_the_design_is_not_changed(case) -> None:
     key, estimator, design, _ = case
     before = design_for(key)
     estimator.estimate(design)
-    for name in ("arm", "weight", "person"):
+    for name in ("arm", "covariates", "weight", "person"):
+        if not hasattr(design, name):
+            continue
         assert np.array_equal(getattr(design, name), getattr(before, name))
     if hasattr(design, "outcomes"):
         assert np.array_equal(design.outcomes, before.outcomes, equal_nan=True)
@@ -116,13 +120,20 @@ def test_small_subgroups_never_become_estimates(case) -> None:
     _, estimator, design, _ = case
     name, group = next(iter(design.subgroups.items()))
     codes = np.full(design.n, 1, dtype=np.int16)
-    codes[np.flatnonzero(design.arm == 1)[:3]] = 0
+    if hasattr(design, "arm"):
+        treated, programme = np.flatnonzero(design.arm == 1), design.arms[1]
+    else:
+        programme = design.programme[0]
+        status = design.covariates[:, design.covariate_names.index(programme)]
+        treated = np.unique(design.person[status > 0])
+    few = np.isin(np.arange(design.n) if hasattr(design, "arm") else design.person, treated[:3])
+    codes[few] = 0
     cut = replace(design, subgroups={name: replace(group, codes=codes)})
     table = estimator.estimate(cut).table
     rows = table[
         (table.subgroup == f"{name}=a")
-        & (table.programme == design.arms[1])
-        & table.term.str.contains("effect|difference")
+        & (table.programme == programme)
+        & table.term.str.contains("effect|difference|hazard_ratio")
     ]
     assert len(rows) and (rows.status == "not_supported").all() and rows.estimate.isna().all()
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.cross_section import CrossSection, Subgroup
 from tiltakeval.design.durations import Durations
+from tiltakeval.design.event_history import EventHistory
 
 EFFECTS = (0.0, 1.0, 0.5)
 ARMS = ("none", "aft", "amo")
@@ -113,4 +114,38 @@ def make_durations(n: int = 300, *, seed: int = 0, late: bool = False) -> Durati
         entry=entry,
         population="invented",
         subgroups={"g": Subgroup(levels=("a", "b"), codes=rng.integers(0, 2, n).astype(np.int16))},
+    )
+
+
+def make_history(n: int = 300, *, seed: int = 0) -> EventHistory:
+    """Persons in and out of "aft", two exits and an entry, subgroups of whole persons."""
+    rng = np.random.default_rng(seed)
+    age, begins = rng.integers(0, 3, n), rng.integers(0, 9, n)
+    length = rng.geometric(0.15, n) + 0.0
+    rows = []
+    for i in range(n):
+        if begins[i] >= length[i]:
+            rows.append((i, 0.0, length[i], rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3]), age[i], 0))
+            continue
+        if begins[i] > 0:
+            rows.append((i, 0.0, float(begins[i]), 3, age[i], 0))
+        rows.append((i, float(begins[i]), length[i], rng.choice([0, 1, 2]), age[i], 1))
+    person, start, stop, event, x, status = (np.array(column) for column in zip(*rows))
+    enters = np.array([[True, True], [True, True], [True, False]])
+    group = rng.integers(0, 2, n).astype(np.int16)[person]
+    return EventHistory(
+        person=person,
+        start=start,
+        stop=stop,
+        event=event.astype(np.int16),
+        transitions=("job", "out", "programme"),
+        at_risk=np.column_stack([np.ones((person.size, 2), dtype=bool), status == 0]),
+        covariates=np.column_stack([x, status]).astype(np.float64),
+        covariate_names=("age", "aft"),
+        enters=enters,
+        programme=("aft",),
+        weight=np.ones(person.size),
+        cluster=person,
+        subgroups={"g": Subgroup(levels=("a", "b"), codes=group)},
+        population="invented",
     )

@@ -31,12 +31,10 @@ _ENDLESS = 1e3
 
 @dataclass(frozen=True)
 class HazardFit:
-    """``coef`` [steps + p]: log baseline by step (at x = 0), then covariates. ``covariance`` is the
-    inverse of minus the Hessian. Row scores in eta, per cell [M]: a row adds
-    ``a`` (its event is this one) + ``d`` (any event) + ``b`` x trials."""
+    """``coef`` [steps + p]: log baseline by step (at x = 0), then covariates. Row scores in eta, per
+    cell [M]: a row adds ``a`` (its event is this one) + ``d`` (any event) + ``b`` x trials."""
 
     coef: Floats
-    covariance: Floats
     a: Floats
     d: Floats
     b: Floats
@@ -44,9 +42,11 @@ class HazardFit:
 
 @dataclass(frozen=True)
 class Maximum:
-    """Fits of all hazards that were maximised together."""
+    """Fits of the hazards that were maximised together, with the inverse of minus the Hessian of all
+    their coefficients in order (``covariance``), and the largest element of the gradient left."""
 
     fits: tuple[HazardFit, ...]
+    covariance: Floats
     log_likelihood: float
     iterations: int
     gradient: float
@@ -92,8 +92,8 @@ def _maximise(cells: list[HazardCells], link: str, tolerance: float) -> Maximum:
             gradient, hessian, value = problem.derivatives(beta)
         covariance = _inverse(hessian)
         _refuse_endless(problem, beta, covariance, settled=done)
-        fits = problem.finish(beta, covariance)
-    return Maximum(fits, value, iterations, float(np.abs(gradient).max()))
+        fits, covariance = problem.finish(beta, covariance)
+    return Maximum(fits, covariance, value, iterations, float(np.abs(gradient).max()))
 
 
 def _climb(
@@ -153,25 +153,26 @@ class _Problem:
             rows.append([cross(part, o, shared.curve[:, j, k]) for k, o in enumerate(self.parts)])
         return np.concatenate(gradient), np.block(rows), float(shared.value.sum())
 
-    def finish(self, beta: list[Floats], covariance: Floats) -> tuple[HazardFit, ...]:
+    def finish(
+        self, beta: list[Floats], covariance: Floats
+    ) -> tuple[tuple[HazardFit, ...], Floats]:
         """Coefficients and covariance on the scale of ``x``, and the row scores."""
-        found, at = [], 0
+        found, turn, at = [], np.zeros_like(covariance), 0
         shared = self._shared(beta) if self.link == "shared" else None
         for j, (part, b) in enumerate(zip(self.parts, beta)):
             c = part.cells
-            turn = np.zeros((c.width, c.width))
-            turn[: c.steps, : c.steps] = np.eye(c.steps)
-            turn[c.steps :, c.steps :] = np.diag(1.0 / part.scale)
-            turn[: c.steps, c.steps :] = -part.mean / part.scale
-            block = covariance[at : at + c.width, at : at + c.width]
+            own = np.eye(c.width)
+            own[c.steps :, c.steps :] = np.diag(1.0 / part.scale)
+            own[: c.steps, c.steps :] = -part.mean / part.scale
+            turn[at : at + c.width, at : at + c.width] = own
             at += c.width
             if shared is None:
                 one = cell_score(self.link, part.eta(b), c.trials, c.events)
-                a, d, low = one.a, np.zeros_like(one.a), one.b
+                found.append(HazardFit(own @ b, one.a, np.zeros_like(one.a), one.b))
             else:
                 a, d, low = shared.a[:, j], shared.d[:, j], shared.b[:, j]
-            found.append(HazardFit(turn @ b, turn @ block @ turn.T, a, d, low))
-        return tuple(found)
+                found.append(HazardFit(own @ b, a, d, low))
+        return tuple(found), turn @ covariance @ turn.T
 
     def name(self, position: int) -> str:
         """What the coefficient at a position of the joint vector is of."""
