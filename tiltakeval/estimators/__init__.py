@@ -91,12 +91,6 @@ ESTIMATORS: Mapping[str, Entry] = {
         "hazards of each exit by covariates and time, from rows collapsed to cells",
         design="event_history",
     ),
-    "grouped_hazard": Entry(
-        "duration.grouped_hazard",
-        "GroupedHazard",
-        "hazards of each exit by covariates and time, from rows collapsed to cells",
-        design="event_history",
-    ),
 }
 
 
