@@ -103,7 +103,8 @@ def score(
                     predictions=predictions,
                 )
 
-    in_threads(one, range(layout.folds), threads=threads)
+    # a person met in several offices adds to the same rows from several folds
+    in_threads(one, range(layout.folds), threads=threads if layout.into is None else 1)
     theta, z, size = [], [], []
     for sums, counts in zip(psi, count):
         total = sums[:main].sum(axis=0, dtype=np.float64)
