@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.estimates.attrition import Attrition
 
 Floats = NDArray[np.float64]
+
+#: Rows visited at a time.
+BATCH = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -135,3 +139,78 @@ def unique_codes(
     if not same:
         return np.arange(n), np.arange(n)
     return first.astype(np.int64), code.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Rows in memory: ``code`` of covariates, ``time`` (period), ``event``, ``weight``, ``exposure``
+    (weight x time at risk), ``person`` (dense) and ``cluster`` (any number), [n] each."""
+
+    code: NDArray[np.int64]
+    time: NDArray[np.int64]
+    event: NDArray[np.integer]
+    weight: Floats
+    exposure: Floats
+    person: NDArray[np.int64]
+    cluster: NDArray[np.int64]
+
+    def gathered(self, *, codes: int, periods: int, transitions: int) -> dict[str, Any]:
+        """The fields of ``PersonPeriods`` about cells and rows. Where there is a code a row, rows are
+        cells."""
+        n = self.code.size
+        own = codes >= 0.7 * n
+        if own:
+            cell, m_code, m_time = np.arange(n), self.code, self.time
+        else:
+            cell, m_code, m_time = cells_of(self.code, self.time, codes, periods)
+        m = m_code.size
+
+        def sums(values: Floats) -> Floats:
+            if own:
+                return values
+            return np.bincount(cell, weights=values, minlength=m).astype(np.float64)
+
+        happened = [self.event == j + 1 for j in range(transitions)]
+        clusters, of_row = np.unique(self.cluster, return_inverse=True)
+        of_row = of_row.reshape(-1).astype(np.int64)
+
+        def batches() -> Iterator[Batch]:
+            for i in range(0, n, BATCH):
+                at = slice(i, i + BATCH)
+                yield Batch(
+                    self.person[at],
+                    of_row[at],
+                    cell[at],
+                    self.event[at],
+                    self.weight[at],
+                    self.exposure[at],
+                )
+
+        return {
+            "code": m_code.astype(np.int64),
+            "time": m_time.astype(np.int64),
+            "trials": sums(self.weight),
+            "exposure": sums(self.exposure),
+            "events": np.stack([sums(self.weight * hit) for hit in happened], axis=1),
+            "counts": np.stack([sums(hit * 1.0) for hit in happened], axis=1),
+            "rows": n,
+            "persons": int(self.person.max()) + 1,
+            "clusters": clusters.astype(np.int64),
+            "batches": batches,
+        }
+
+
+def cells_of(
+    code: NDArray[np.int64], time: NDArray[np.int64], codes: int, periods: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The cell [n] of each row, and the cells' codes and times."""
+    key = code * periods + time
+    if codes * periods <= max(4 * key.size, 1_000_000):
+        used = np.flatnonzero(np.bincount(key, minlength=codes * periods))
+        at = np.zeros(codes * periods, dtype=np.int64)
+        at[used] = np.arange(used.size)
+        cell = at[key]
+    else:
+        used, cell = np.unique(key, return_inverse=True)
+        cell = cell.reshape(-1)
+    return cell, used // periods, used % periods
