@@ -48,11 +48,12 @@ def refuse_bad_rows(
         wanted["outside"] = ((table[exposure] <= 0) | (table[exposure] > 1)).sum()
     if weight is not None:
         wanted["negative"] = (table[weight] < 0).sum()
-    found = engine.frame(table.agg(**wanted)).fillna(0).iloc[0]
-    if int(found["rows"]) == 0:
+    counted = engine.arrow(table.agg(**wanted)).to_pylist()[0]
+    found = {key: int(value or 0) for key, value in counted.items()}
+    if found["rows"] == 0:
         raise InputError("there are no person-periods", where=where)
     faults = [
-        InputError(f"{int(found[f'null_{i}']):,} values are missing", where=f"{where}, '{name}'")
+        InputError(f"{found[f'null_{i}']:,} values are missing", where=f"{where}, '{name}'")
         for i, name in enumerate(used)
         if found[f"null_{i}"]
     ]
@@ -63,7 +64,7 @@ def refuse_bad_rows(
         "negative": (weight, "weights are below 0"),
     }
     faults += [
-        InputError(f"{int(found[key]):,} {text}", where=f"{where}, '{name}'")
+        InputError(f"{found[key]:,} {text}", where=f"{where}, '{name}'")
         for key, (name, text) in said.items()
         if found.get(key)
     ]
@@ -89,10 +90,11 @@ def factors_of(
         column = table[name] if declared is not None and not text else as_text(table, name, place)
         if declared is not None and not text:
             levels = tuple(str(level) for level in declared)
-            outside = engine.frame(table.agg(n=((column < 0) | (column >= len(levels))).sum()))
-            if int(outside.fillna(0).n[0]):
+            wrong = table.agg(n=((column < 0) | (column >= len(levels))).sum())
+            outside = int(engine.arrow(wrong).to_pylist()[0]["n"] or 0)
+            if outside:
                 raise InputError(
-                    f"{int(outside.n[0]):,} values are no position in its {len(levels)} levels",
+                    f"{outside:,} values are no position in its {len(levels)} levels",
                     where=place,
                 )
         else:
