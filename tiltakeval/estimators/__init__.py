@@ -85,6 +85,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "mean time in the state, and lost to each exit, by arm",
         design="durations",
     ),
+    "cox": Entry(
+        "duration.cox",
+        "Cox",
+        "hazard ratios of each transition, time-varying covariates",
+        design="event_history",
+    ),
     "grouped_hazard": Entry(
         "duration.grouped_hazard",
         "GroupedHazard",
