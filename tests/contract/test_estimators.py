@@ -61,6 +61,7 @@ def test_the_table_follows_the_schema_and_says_where_it_comes_from(case) -> None
     assert found.table.population.str.startswith(design.population).all()
     assert (found.table.estimand != "").all()
     keys = ["population", "programme", "comparator", "subgroup", "outcome", "horizon", "term"]
+    keys += ["period"]
     assert not found.table.duplicated(keys).any()
 
 

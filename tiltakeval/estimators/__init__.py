@@ -97,6 +97,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "hazards of each exit by covariates and time, from rows collapsed to cells",
         design="event_history",
     ),
+    "timing_of_events": Entry(
+        "duration.timing_of_events",
+        "TimingOfEvents",
+        "mixed proportional hazards with unobserved heterogeneity, by programme status",
+        design="event_history",
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""Mixed proportional hazards with a discrete joint mixing distribution: the mathematics."""

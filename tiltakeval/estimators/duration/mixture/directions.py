@@ -1,0 +1,231 @@
+"""Where another mass point would raise the likelihood: the directional derivative and its maxima.
+
+At mixing distribution G the derivative towards a point at v is D(v) = sum of w (l(v) / L - 1), with L
+the density under G. G is the best mixing distribution for its coefficients if and only if D is nowhere
+positive, and the log-likelihood can't rise by more than sup D (Lindsay 1983, Annals of Statistics 11).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.estimators.duration.mixture.hazards import Hazards
+from tiltakeval.estimators.duration.mixture.kernels import directional
+from tiltakeval.estimators.duration.mixture.likelihood import ZERO, Mixing, densities
+from tiltakeval.estimators.duration.mixture.panel import Panel
+
+Floats = NDArray[np.float64]
+CHUNK = 4096
+#: The box: logs of a channel's hazard relative to its mean hazard without heterogeneity.
+LOWEST, HIGHEST = -12.0, 7.0
+FINE = (-6.0, 3.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """``low``, ``high`` [C]: bounds of log mass points; a hazard of zero is always inside."""
+
+    low: Floats
+    high: Floats
+    middle: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maxima:
+    """Local maxima of the directional derivative: ``mu`` [C, m] and ``value`` [m], best first."""
+
+    mu: Floats
+    value: Floats
+
+    @property
+    def largest(self) -> float:
+        """The certificate: the largest derivative found in the box."""
+        return float(self.value.max(initial=-np.inf))
+
+
+def box_of(panel: Panel, at: Hazards) -> Box:
+    """Bounds around the log mean hazard of every channel.
+
+    Above the largest n / a of any unit every density falls, so the upper bound needn't lie higher.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.log((panel.weight @ panel.events) / (panel.weight @ at.a))
+        top = np.log(np.max(panel.events / at.a, axis=0, initial=0.0, where=at.a > 0))
+    middle = np.where(np.isfinite(mean), mean, 0.0)
+    high = np.clip(np.where(np.isfinite(top), top + 0.1, middle), middle + 1.0, middle + HIGHEST)
+    return Box(low=middle + LOWEST, high=high, middle=middle)
+
+
+def maxima(
+    panel: Panel,
+    at: Hazards,
+    mixing: Mixing,
+    box: Box,
+    *,
+    step: float = 0.22,
+    slack: float = 1.0,
+) -> Maxima:
+    """Local maxima on a product grid, each refined by Newton's method between the grid points."""
+    offset = at.base - densities(panel, at, mixing)
+    surface = _Surface(panel, at, offset, box)
+    axes = [_axis(box, c, step) for c in range(panel.channels)]
+    starts = _grid_maxima(panel, at, mixing, offset, axes)
+    found: list[tuple[float, Floats]] = []
+    for mu in starts:
+        if any(_same(mu, other) for _, other in found):
+            continue
+        value, better = surface.climb(mu, slack)
+        if not any(_same(better, other) for _, other in found):
+            found.append((value, better))
+    found.sort(key=lambda pair: -pair[0])
+    if not found:
+        return Maxima(mu=np.zeros((panel.channels, 0)), value=np.zeros(0))
+    return Maxima(
+        mu=np.stack([mu for _, mu in found], axis=1), value=np.array([v for v, _ in found])
+    )
+
+
+def _axis(box: Box, c: int, step: float) -> Floats:
+    """Grid of log hazards in one channel, the hazard of zero first."""
+    fine = np.arange(box.middle[c] + FINE[0], min(box.middle[c] + FINE[1], box.high[c]), step)
+    below = np.arange(box.low[c], fine[0], 1.0)
+    above = np.arange(fine[-1] + 2 * step, box.high[c] + 2 * step, 2 * step)
+    return np.concatenate([[ZERO], below, fine, np.minimum(above, box.high[c])])
+
+
+def _same(left: Floats, right: Floats) -> bool:
+    """Whether two points are one for practical purposes (hazards at or near zero are alike)."""
+    close = np.abs(left - right) < 1e-3
+    return bool((close | ((left <= ZERO) & (right <= ZERO))).all())
+
+
+def _grid_maxima(
+    panel: Panel, at: Hazards, mixing: Mixing, offset: Floats, axes: list[Floats]
+) -> list[Floats]:
+    """Grid points no neighbour exceeds: on the whole grid of one or two channels, else on planes.
+
+    With more than two channels, every pair of channels spans a plane through each mass point.
+    """
+    c = panel.channels
+    if c == 1:
+        values = _table(panel, at, offset, axes, (0,), None)
+        return [np.array([axes[0][i]]) for i in _peaks(values[:, None])[0]]
+    starts: list[Floats] = []
+    scores: list[float] = []
+    for pair in combinations(range(c), 2):
+        others = [b for b in range(c) if b not in pair]
+        through = mixing.mu.T if others else mixing.mu.T[:1]
+        for point in through:
+            extra = None
+            if others:
+                v = np.exp(point[others])
+                extra = panel.events[:, others] @ point[others] - at.a[:, others] @ v
+            values = _table(panel, at, offset, axes, pair, extra)
+            for i, k in zip(*_peaks(values)):
+                mu = point.copy()
+                mu[pair[0]], mu[pair[1]] = axes[pair[0]][i], axes[pair[1]][k]
+                starts.append(mu)
+                scores.append(float(values[i, k]))
+    order = np.argsort(scores)[::-1][:200]
+    return [starts[i] for i in order]
+
+
+def _table(
+    panel: Panel,
+    at: Hazards,
+    offset: Floats,
+    axes: list[Floats],
+    pair: tuple[int, ...],
+    extra: Floats | None,
+) -> Floats:
+    """[g, g'] the derivative (plus total weight) on the product of two axes: one matrix product.
+
+    Single precision: values only choose where to start climbing.
+    """
+    tables: Floats = np.zeros([axes[c].size for c in pair])
+    for lo in range(0, panel.units, CHUNK):
+        hi = min(lo + CHUNK, panel.units)
+        log_ratio = offset[lo:hi].copy()
+        if extra is not None:
+            log_ratio += extra[lo:hi]
+        parts = []
+        for c in pair:
+            n, a, grid = panel.events[lo:hi, c], at.a[lo:hi, c], axes[c]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                peak = np.where(n > 0, n * (np.log(n / a) - 1), 0.0)
+            log_ratio += np.where(np.isfinite(peak), peak, 0.0)
+            rows = np.stack([n, -a, -np.where(np.isfinite(peak), peak, 0.0)], axis=1)
+            columns = np.stack([grid, np.exp(grid), np.ones(grid.size)])
+            parts.append(np.exp((rows @ columns).astype(np.float32)))
+        ratio = (panel.weight[lo:hi] * np.exp(np.minimum(log_ratio, 80.0))).astype(np.float32)
+        if len(parts) == 1:
+            tables += parts[0].T @ ratio
+        else:
+            tables += (parts[0] * ratio[:, None]).T @ parts[1]
+    return tables
+
+
+def _peaks(values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions in a table that no neighbour (of eight) exceeds."""
+    rows, columns = values.shape
+    padded = np.full((rows + 2, columns + 2), -np.inf)
+    padded[1:-1, 1:-1] = values
+    peak = np.ones(values.shape, dtype=bool)
+    for i in (-1, 0, 1):
+        for k in (-1, 0, 1):
+            if i or k:
+                peak &= values >= padded[1 + i : 1 + i + rows, 1 + k : 1 + k + columns]
+    return np.nonzero(peak)
+
+
+class _Surface:
+    """The directional derivative at one mixing distribution."""
+
+    def __init__(self, panel: Panel, at: Hazards, offset: Floats, box: Box) -> None:
+        self.total, self.box = panel.total_weight, box
+        self.n, self.a = panel.events, at.a
+        self.offset, self.weight = offset, panel.weight
+
+    def at(self, mu: Floats) -> tuple[float, Floats, Floats]:
+        """Value, gradient [C] and Hessian [C, C]."""
+        grad, hess = np.empty(mu.size), np.empty((mu.size, mu.size))
+        value = directional(self.n, self.a, self.offset, self.weight, mu, np.exp(mu), grad, hess)
+        return value - self.total, grad, hess
+
+    def climb(self, mu: Floats, slack: float) -> tuple[float, Floats]:
+        """The local maximum near ``mu``; given up where it can't come within ``slack`` of zero."""
+        positive = mu > ZERO
+        value, grad, hess = self.at(mu)
+        for _ in range(25):
+            free = positive & ~((mu >= self.box.high) & (grad > 0))
+            free &= ~((mu <= self.box.low) & (grad < 0))
+            if not free.any():
+                break
+            g = grad[free]
+            values, vectors = np.linalg.eigh(-hess[np.ix_(free, free)])
+            along = vectors.T @ g
+            curvature = np.maximum(np.abs(values), 1e-8 * max(1.0, float(np.abs(values).max())))
+            promised = float((along**2 / curvature).sum()) / 2
+            if promised < 1e-7 or value + 3 * promised < -slack:
+                break
+            step = np.zeros(mu.size)
+            step[free] = vectors @ (along / curvature)
+            step *= min(1.0, 0.7 / float(np.abs(step).max()))
+            for _ in range(12):
+                inside = np.clip(mu + step, self.box.low, self.box.high)
+                trial = np.where(positive, inside, ZERO)
+                new = self.at(trial)
+                if new[0] > value:
+                    break
+                step /= 3
+            else:
+                break
+            small = np.abs(trial - mu).max() < 1e-9
+            mu, (value, grad, hess) = trial, new
+            if small:
+                break
+        return value, mu

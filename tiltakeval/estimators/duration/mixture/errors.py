@@ -1,0 +1,104 @@
+"""Standard errors of a fit, and the influence of every cluster on functions of its parameters.
+
+Three covariances of the free parameters: inverse outer product of the scores (as durmod reports),
+inverse of minus the Hessian, and their sandwich, whose middle is summed by cluster. They condition on
+the mass points found: points at a hazard of zero, or at the top of the box, are held there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.estimates.inference import correction, standard_errors
+from tiltakeval.estimators.duration.mixture.likelihood import CHUNK, Mixing, evaluate, unit_scores
+from tiltakeval.estimators.duration.mixture.newton import Fit, free_parameters
+from tiltakeval.estimators.duration.mixture.panel import Panel
+from tiltakeval.estimators.numerics.groups import Groups
+
+Floats = NDArray[np.float64]
+KINDS = ("opg", "hessian", "sandwich")
+#: Directions with less information than this, relative to the most, count as unknown.
+SINGULAR = 1e-11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """Standard errors [k] by kind of k functions of the parameters, and their influence [G, k].
+
+    ``unknown`` counts directions of the parameters the data say nothing about.
+    """
+
+    by_kind: dict[str, Floats]
+    influence: Floats
+    unknown: int
+
+
+def errors_of(panel: Panel, fit: Fit, gradients: Floats, groups: Groups, *, kind: str) -> Errors:
+    """Errors of functions with ``gradients`` [k, q] by all parameters (fixed ones included).
+
+    ``groups`` deals the panel's persons' clusters; the influence reproduces the errors of ``kind``.
+    """
+    free = free_parameters(panel, fit.mixing)
+    free = np.setdiff1d(free, [_reference(panel, fit.mixing)])
+    rows = gradients[:, free]
+    information = -evaluate(panel, fit.at, fit.mixing).hessian[np.ix_(free, free)]
+    scores_of = _by_cluster(panel, fit, free, groups)
+    outer = np.zeros_like(information)
+    for _, scores in scores_of():
+        outer += scores.T @ scores
+    inverse_opg, lost = _inverse(outer)
+    inverse_hessian, unknown = _inverse(information)
+    clusters = groups.n_clusters
+    sandwich = inverse_hessian @ outer @ inverse_hessian * correction(clusters)
+    covariances = {"opg": inverse_opg, "hessian": inverse_hessian, "sandwich": sandwich}
+    by_kind = {
+        name: np.sqrt(np.maximum(np.einsum("kq,qr,kr->k", rows, matrix, rows), 0.0))
+        for name, matrix in covariances.items()
+    }
+    directions = (inverse_opg if kind == "opg" else inverse_hessian) @ rows.T
+    influence = np.zeros((groups.count, len(rows)))
+    for group, scores in scores_of():
+        np.add.at(influence, group, scores @ directions)
+    found = standard_errors(influence)
+    scale = np.divide(by_kind[kind], found, out=np.ones_like(found), where=found > 0)
+    return Errors(by_kind=by_kind, influence=influence * scale, unknown=max(lost, unknown))
+
+
+def _reference(panel: Panel, mixing: Mixing) -> int:
+    """The logit left out, because probabilities sum to one: the most likely point's."""
+    return panel.coefficients + mixing.mu.size + int(mixing.p.argmax())
+
+
+def _inverse(matrix: Floats) -> tuple[Floats, int]:
+    """Inverse of a symmetric matrix, and the number of directions left out as singular."""
+    scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
+    values, vectors = np.linalg.eigh(matrix * scale * scale[:, None])
+    good = values > SINGULAR
+    half = (vectors[:, good] / np.sqrt(values[good])) * scale[:, None]
+    return half @ half.T, int((~good).sum())
+
+
+def _by_cluster(panel: Panel, fit: Fit, free: NDArray[np.int64], groups: Groups):  # type: ignore
+    """A function that gives (groups [m], weighted scores [m, q] summed by cluster) in blocks."""
+    cluster = groups.cluster[panel.person]
+    group_of = np.zeros(groups.n_clusters, dtype=np.int64)
+    group_of[groups.cluster] = groups.group
+    alone = bool(np.unique(cluster).size == cluster.size)
+
+    def blocks():  # type: ignore
+        total = None if alone else np.zeros((groups.n_clusters, free.size))
+        for lo in range(0, panel.units, CHUNK):
+            hi = min(lo + CHUNK, panel.units)
+            scores = unit_scores(panel, fit.at, fit.mixing, lo, hi)[:, free]
+            scores *= panel.weight[lo:hi, None]
+            if total is None:
+                yield group_of[cluster[lo:hi]], scores
+            else:
+                np.add.at(total, cluster[lo:hi], scores)
+        if total is not None:
+            yield group_of, total
+
+    return blocks

@@ -1,0 +1,259 @@
+"""A solution as a table of estimates: coefficients, programme effects, effects by number of points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tiltakeval.design.event_history import EventHistory
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.combine import with_inference
+from tiltakeval.estimates.inference import MAX_GROUPS, Influence, standard_errors
+from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.estimators.duration.mixture.effects import Target, gradients, targets_of, values
+from tiltakeval.estimators.duration.mixture.errors import Errors, errors_of
+from tiltakeval.estimators.duration.mixture.npmle import Solution
+from tiltakeval.estimators.duration.mixture.panel import Panel
+from tiltakeval.estimators.numerics.groups import Groups, deal_groups
+
+Floats = NDArray[np.float64]
+#: Influence is kept by cluster up to this many numbers; above, clusters are dealt into groups.
+EXACT_BELOW = 2_000_000
+
+
+def parameters(panel: Panel, points: int) -> int:
+    """Parameters of a fit with so many points, degenerate ones counted in full."""
+    return panel.coefficients + (panel.channels + 1) * points - 1
+
+
+def criteria(panel: Panel, solution: Solution) -> list[dict[str, Any]]:
+    """For every number of points: log-likelihood, AIC, BIC (persons), and the programme's effects."""
+    targets = [t for t in targets_of(panel) if t.is_effect]
+    rows = []
+    for points, fit in solution.path.items():
+        q = parameters(panel, points)
+        rows.append(
+            {
+                "points": points,
+                "log_likelihood": fit.loglik,
+                "aic": 2 * q - 2 * fit.loglik,
+                "bic": q * float(np.log(panel.persons)) - 2 * fit.loglik,
+                "effects": {
+                    f"{t.outcome}: {t.name}": float(v)
+                    for t, v in zip(targets, values(panel, fit, targets))
+                },
+            }
+        )
+    return rows
+
+
+def chosen_points(panel: Panel, solution: Solution, rule: str) -> int:
+    """The number of points a criterion takes ("full": all)."""
+    if rule == "full":
+        return solution.full.points
+    rows = criteria(panel, solution)
+    return int(min(rows, key=lambda row: row[rule])["points"])
+
+
+def weights_of(panel: Panel, solution: Solution, points: str | int) -> dict[int, float]:
+    """Weight of each number of points in what is reported. Raises InputError for one not fitted."""
+    if points == "averaged":
+        aic = np.array([row["aic"] for row in criteria(panel, solution)])
+        weight = np.exp(-(aic - aic.min()) / 2)
+        weight /= weight.sum()
+        found = {j: float(w) for j, w in zip(solution.path, weight) if w > 1e-3}
+        return {j: w / sum(found.values()) for j, w in found.items()}
+    wanted = chosen_points(panel, solution, points) if isinstance(points, str) else points
+    if wanted not in solution.path:
+        raise InputError(
+            f"no fit with {wanted} points was found",
+            where="points",
+            remedy=f"There are fits with {', '.join(str(j) for j in solution.path)}.",
+        )
+    return {wanted: 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Everybody, or a subgroup: its rows of the design, and the solution (None: not supported).
+
+    ``person`` [n] are its persons' numbers in the whole design.
+    """
+
+    label: str
+    design: EventHistory
+    panel: Panel
+    solution: Solution | None
+    person: NDArray[np.int64]
+
+
+def table_of(
+    parts: Sequence[Part],
+    *,
+    points: str | int,
+    kind: str,
+    level: float,
+    source: str,
+) -> Estimates:
+    """Rows of everybody (first) and of subgroups, with influence by cluster.
+
+    ``run`` holds all kinds of errors of everybody's rows, and which fit was reported.
+    """
+    whole = parts[0]
+    assert whole.solution is not None
+    targets = targets_of(whole.panel)
+    clustered = not np.array_equal(whole.design.cluster, whole.design.person)
+    if kind == "auto":
+        plain = not clustered and not whole.panel.conditional
+        kind = "opg" if plain and (whole.panel.weight == 1.0).all() else "sandwich"
+    columns = len(targets) * (len(parts) + len(whole.solution.path))
+    cluster_kind = "cluster" if clustered else "person"
+    groups = _groups(whole.design, columns, cluster_kind)
+    records: list[dict[str, Any]] = []
+    positions: list[int] = []
+    blocks: list[Floats] = []
+    run: dict[str, Any] = {}
+    for part in parts:
+        own = [] if part.solution is None else targets_of(part.panel)
+        if part.solution is not None:
+            within = _taken(groups, part.person)
+            rows, block, told = _rows_of(part, own, within, points, kind)
+            positions += range(len(records), len(records) + len(rows))
+            records += rows
+            blocks.append(block)
+            run = run or told
+        had = {(t.name, t.outcome) for t in own}
+        clusters = int(np.unique(groups.cluster[part.person]).size)
+        for target in targets:
+            if (target.name, target.outcome) not in had:
+                lost = {"estimate": np.nan, "status": "not_supported", "n_clusters": clusters}
+                records.append({**_row(part, target, ""), **lost})
+    table = tidy(pd.DataFrame(records)).assign(
+        population=whole.design.population,
+        estimand=whole.design.estimand,
+        unit="log",
+        time_origin=whole.design.time_origin,
+        source=source,
+    )
+    influence = Influence(
+        frame=groups.frame,
+        kind=cluster_kind,
+        n_clusters=groups.n_clusters,
+        values={"timing_of_events": np.concatenate(blocks, axis=1)},
+        rows={"timing_of_events": np.array(positions)},
+    )
+    out = with_inference(table, influence, level=level)
+    return Estimates(
+        out.table,
+        influence=out.influence,
+        run={"errors": kind, "groups": groups.count, **run},
+    )
+
+
+def _rows_of(
+    part: Part, targets: Sequence[Target], groups: Groups, points: str | int, kind: str
+) -> tuple[list[dict[str, Any]], Floats, dict[str, Any]]:
+    """A part's rows with estimates, their influence [G, rows], and what the run records of it."""
+    panel, solution = part.panel, part.solution
+    assert solution is not None
+    effects = [i for i, t in enumerate(targets) if t.is_effect]
+    whole = part.label == "all"
+    weights = weights_of(panel, solution, points if whole else "full")
+    found: dict[int, tuple[Floats, Errors]] = {}
+    for j, fit in solution.path.items():
+        wanted = list(targets) if j in weights else [targets[i] for i in effects]
+        if wanted and (whole or j in weights):
+            g = gradients(panel, fit, wanted)
+            found[j] = (values(panel, fit, wanted), errors_of(panel, fit, g, groups, kind=kind))
+    estimate, influence = _average(found, weights)
+    n_clusters = int(np.unique(groups.cluster).size)
+    rows = [
+        {**_row(part, t, ""), "estimate": v, "n_clusters": n_clusters}
+        for t, v in zip(targets, estimate)
+    ]
+    z = [influence]
+    for j, (value, errors) in found.items() if whole else ():
+        pick = effects if j in weights else list(range(len(effects)))
+        rows += [
+            {
+                **_row(part, targets[i], f"points={j}"),
+                "estimate": value[k],
+                "n_clusters": n_clusters,
+            }
+            for i, k in zip(effects, pick)
+        ]
+        z.append(errors.influence[:, pick])
+    reported = found[max(weights, key=lambda j: weights[j])][1]
+    told = {
+        "reported_points": {str(j): w for j, w in weights.items()},
+        "unknown_directions": reported.unknown,
+        "standard_errors": _all_errors(targets, reported),
+    }
+    return rows, np.concatenate(z, axis=1), told
+
+
+def _groups(design: EventHistory, columns: int, kind: str) -> Groups:
+    first = np.r_[True, np.diff(design.person) != 0]
+    cluster = design.cluster[first]
+    most = max(MAX_GROUPS, cluster.size if cluster.size * columns <= EXACT_BELOW else 0)
+    return deal_groups(cluster, kind=kind, max_groups=most)
+
+
+def _taken(groups: Groups, person: NDArray[np.int64]) -> Groups:
+    """The same groups, for some of the persons."""
+    return replace(groups, group=groups.group[person], cluster=groups.cluster[person])
+
+
+def _average(
+    found: dict[int, tuple[Floats, Errors]], weights: dict[int, float]
+) -> tuple[Floats, Floats]:
+    """Estimates and influence, averaged over fits; the spread between fits widens the errors.
+
+    Burnham & Anderson (2002, section 4.3): the error is the mean over fits of
+    sqrt(error^2 + (estimate - average)^2).
+    """
+    estimate = sum(w * found[j][0] for j, w in weights.items())
+    influence = sum(w * found[j][1].influence for j, w in weights.items())
+    assert isinstance(estimate, np.ndarray) and isinstance(influence, np.ndarray)
+    if len(weights) > 1:
+        wide = sum(
+            w * np.hypot(standard_errors(found[j][1].influence), found[j][0] - estimate)
+            for j, w in weights.items()
+        )
+        now = standard_errors(influence)
+        influence = influence * np.divide(wide, now, out=np.ones_like(now), where=now > 0)
+    return estimate, influence
+
+
+def _row(part: Part, target: Target, period: str) -> dict[str, Any]:
+    design = part.design
+    at_risk = design.at_risk[:, target.transition]
+    inside = at_risk
+    if target.is_effect:
+        inside = at_risk & (design.covariates[:, design.covariate_names.index(target.name)] > 0)
+    others = at_risk & ~inside
+    events = inside & (design.event == target.transition + 1)
+    term = "log_hazard_ratio" if target.is_effect else "coefficient"
+    return {
+        "subgroup": part.label,
+        "programme": target.name,
+        "outcome": target.outcome,
+        "period": period,
+        "term": f"{term}_by_points" if period else term,
+        "n_treated": int(np.unique(design.person[inside]).size),
+        "n_comparison": int(np.unique(design.person[others]).size) if target.is_effect else pd.NA,
+        "n_events": int(events.sum()),
+        "status": "ok",
+    }
+
+
+def _all_errors(targets: Sequence[Target], errors: Errors) -> dict[str, dict[str, float]]:
+    return {
+        f"{t.outcome}: {t.name}": {kind: float(errors.by_kind[kind][i]) for kind in errors.by_kind}
+        for i, t in enumerate(targets)
+    }
