@@ -42,9 +42,9 @@ class Cox:
     """
 
     ties: Literal["efron", "breslow"] = "efron"
-    strata: Sequence[str] = ()
+    strata: Sequence[str] | str = ()
     errors: Literal["cluster", "model"] = "cluster"
-    transitions: Sequence[str] = ()
+    transitions: Sequence[str] | str = ()
     level: float = 0.95
     max_iterations: int = 50
 
@@ -81,7 +81,7 @@ class Cox:
         return rows.result(began)
 
 
-def _names(given: Sequence[str]) -> tuple[str, ...]:
+def _names(given: Sequence[str] | str) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 

@@ -36,7 +36,7 @@ class KaplanMeier:
     """
 
     exit: str | None = None
-    times: Sequence[int] = ()
+    times: Sequence[int] | int = ()
     ties: Ties = "exits_first"
     adjust: Adjust = "auto"
     floor: float = 0.01
@@ -72,7 +72,7 @@ class AalenJohansen:
     ``cumulative_incidence_difference``.
     """
 
-    times: Sequence[int] = ()
+    times: Sequence[int] | int = ()
     ties: Ties = "exits_first"
     adjust: Adjust = "auto"
     floor: float = 0.01

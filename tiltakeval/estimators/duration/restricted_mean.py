@@ -29,7 +29,7 @@ class RestrictedMean:
     Differences between arms have terms ``time_in_state_difference`` and ``time_lost_difference``.
     """
 
-    times: Sequence[int] = ()
+    times: Sequence[int] | int = ()
     ties: Ties = "exits_first"
     adjust: Adjust = "auto"
     floor: float = 0.01
