@@ -1,0 +1,152 @@
+"""From monthly hazards to who has left, month by month, with a programme and without.
+
+A participant waits (decided, not begun), is in the programme, and has been in it. The length of each
+stage is random with its own hazard, so that long programmes don't stand for those who never left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+#: Steps a month is followed in.
+STEPS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Hazards a month that N participants (or kinds of them) face from month zero, H months on.
+
+    ``base`` [N, J, H, E]: hazard of each exit without programme, under each of J mass points.
+    ``share`` [N, J]: what each counts for; sums to one. ``waiting``, ``inside``, ``after`` [H, E]:
+    factor on the hazards in the m-th month since the decision, the programme's start, its end.
+    ``begin`` [H], ``leave`` [H]: hazard of starting in the m-th month of waiting, of the programme's end
+    in its m-th month. With ``waits`` False month zero is the programme's start.
+    """
+
+    base: Floats
+    share: Floats
+    waiting: Floats
+    inside: Floats
+    after: Floats
+    begin: Floats
+    leave: Floats
+    waits: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Shares that have left by each exit by the end of month h, [H + 1, E], with and without the
+    programme, and with its stages but nothing after it (``locked_in``); ``running`` [H + 1] in it."""
+
+    with_programme: Floats
+    locked_in: Floats
+    without: Floats
+    running: Floats
+
+
+def paths(rates: Rates) -> Paths:
+    """Follow everyone through the stages, in steps of a quarter of a month.
+
+    Of those who change stage in a step, half face the next stage's hazards for all of it and half for
+    none of it.
+    """
+    n, points, months, exits = rates.base.shape
+    base = np.ascontiguousarray(rates.base.reshape(n * points, months, exits)) / STEPS
+    share = np.ascontiguousarray(rates.share.reshape(n * points))
+    one = np.ones((months * STEPS, exits))
+    never = np.zeros(months * STEPS)
+    waiting, inside, after = (_finer(f) for f in (rates.waiting, rates.inside, rates.after))
+    begin, leave = _finer(rates.begin) / STEPS, _finer(rates.leave) / STEPS
+
+    def follow(after: Floats, *stages: Floats, waits: bool) -> tuple[Floats, Floats]:
+        waiting, inside, begin, leave = stages
+        ages = max(_varies_until(f) for f in (*stages, after))
+        return _follow(base, share, waiting, inside, after, begin, leave, waits, ages, STEPS)
+
+    stages = (waiting, inside, begin, leave)
+    left, running = follow(after, *stages, waits=rates.waits)
+    locked, _ = follow(one, *stages, waits=rates.waits)
+    without, _ = follow(one, one, one, never, never, waits=True)
+    return Paths(with_programme=left, locked_in=locked, without=without, running=running)
+
+
+def _finer(by_month: Floats) -> Floats:
+    return np.repeat(np.asarray(by_month, dtype=np.float64), STEPS, axis=0)
+
+
+def _varies_until(by_age: Floats) -> int:
+    """The first age from which on nothing changes any more."""
+    differs = (by_age != by_age[-1]).reshape(len(by_age), -1).any(axis=1)
+    return int(np.flatnonzero(differs)[-1]) + 1 if differs.any() else 0
+
+
+@njit(cache=True)
+def _follow(  # type: ignore[no-untyped-def]
+    base, share, waiting, inside, after, begin, leave, waits, ages, steps
+):
+    """Shares that have left [months + 1, exits] and shares in the programme [months + 1].
+
+    ``ages``: the age in a stage, in steps, from which on hazards no longer change, so that older count
+    as one.
+    """
+    n, months, exits = base.shape
+    left = np.zeros((months + 1, exits))
+    running = np.zeros(months + 1)
+    w = np.zeros(ages + 1)  # by time waited
+    p = np.zeros(ages + 1)  # by time in the programme
+    a = np.zeros(ages + 1)  # by time since it ended
+    never = np.zeros(ages + 1)
+    gone = np.zeros(exits)
+    for i in range(n):
+        if share[i] == 0.0:
+            continue
+        w[:] = 0.0
+        p[:] = 0.0
+        a[:] = 0.0
+        if waits:
+            w[0] = 1.0
+        else:
+            p[0] = 1.0
+            running[0] += share[i]
+        gone[:] = 0.0
+        for u in range(months):
+            hazard = base[i, u]
+            for _ in range(steps):
+                starting = _step(w, hazard, waiting, begin, gone)
+                p[0] += 0.5 * starting
+                ending = _step(p, hazard, inside, leave, gone)
+                p[0] += 0.5 * starting
+                a[0] += 0.5 * ending
+                _step(a, hazard, after, never, gone)
+                a[0] += 0.5 * ending
+            for e in range(exits):
+                left[u + 1, e] += share[i] * gone[e]
+            running[u + 1] += share[i] * p.sum()
+    return left, running
+
+
+@njit(cache=True)
+def _step(mass, hazard, factor, change, gone):  # type: ignore[no-untyped-def]
+    """Move a stage (``mass`` by age) one step on; returns what changes stage and adds to ``gone``."""
+    oldest = mass.shape[0] - 1
+    moved = 0.0
+    for m in range(oldest, -1, -1):
+        if mass[m] <= 0.0:
+            continue
+        rate = change[m]
+        for e in range(hazard.shape[0]):
+            rate += hazard[e] * factor[m, e]
+        stay = mass[m] * np.exp(-rate)
+        lost = mass[m] - stay
+        mass[m] = 0.0
+        mass[min(m + 1, oldest)] += stay
+        if rate > 0.0:
+            moved += lost * change[m] / rate
+            for e in range(hazard.shape[0]):
+                gone[e] += lost * hazard[e] * factor[m, e] / rate
+    return moved
