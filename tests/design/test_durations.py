@@ -33,6 +33,12 @@ def test_rows_of_a_person_are_joined_up_to_the_first_exit() -> None:
     assert design.attrition.steps["units"].tolist() == [6, 3]
 
 
+def test_equal_lengths_stay_tied_however_long_the_file() -> None:
+    df = pd.DataFrame({"id": np.arange(5000).repeat(2), "length": 0.1, "d": [0, 1] * 5000})
+    design = durations_from_frame(df, id="id", duration="length", event="d")
+    assert np.unique(design.duration).size == 1
+
+
 def test_exits_are_named_in_the_declared_order() -> None:
     df = pd.DataFrame({"t": [1, 2, 3, 4], "d": [2, 1, 0, 2]})
     design = durations_from_frame(df, duration="t", event="d", exits="2:out,1:job,3:none_yet")

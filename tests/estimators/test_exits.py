@@ -273,3 +273,35 @@ def test_no_event_yet_leaves_a_wilson_interval() -> None:
     found = build("kaplan_meier", times=(3, 20)).estimate(one).table
     assert found.estimate[0] == 1 and found.conf_low[0] < 0.95
     assert (found.band_low <= found.conf_low).all()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("ties", ["exits_first", "censoring_first"])
+def test_curves_equal_a_plain_loop_over_times(seed: int, ties: str) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(5, 60))
+    duration = rng.integers(1, 8, n) + rng.choice([0.0, 0.5], n)
+    entry = np.where(rng.random(n) < 0.4, rng.integers(0, 8, n), 0.0)
+    entry = np.where(entry < duration, entry, 0.0)
+    event, weight = rng.integers(0, 4, n), rng.integers(1, 4, n).astype(float)
+    event[0] = 1
+    times = np.array([0.0, 1, 2, 3.25, 5, 7, 9])
+    curve = fit_curve(
+        duration=duration, event=event, exits=3, weight=weight, entry=entry, ties=ties
+    )
+    survival, incidence = np.ones(times.size), np.zeros((3, times.size))
+    for t, time in enumerate(times):
+        s = 1.0
+        for k in np.unique(duration[(event > 0) & (duration <= time)]):
+            here = (entry < k) & (duration >= k)
+            if ties == "censoring_first":
+                here &= (duration > k) | (event > 0)
+            left = np.array([weight[(duration == k) & (event == j)].sum() for j in (1, 2, 3)])
+            incidence[:, t] += s * left / weight[here].sum()
+            s *= 1 - left.sum() / weight[here].sum()
+        survival[t] = s
+    settings = {"group": np.arange(n), "groups": n}
+    found = read(curve, "survival", times, **settings)
+    np.testing.assert_allclose(found.value[0], survival, atol=1e-12)
+    np.testing.assert_allclose(read(curve, "incidence", times, **settings).value, incidence)
+    np.testing.assert_allclose(found.z.sum(axis=1), 0, atol=1e-12)

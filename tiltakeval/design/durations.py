@@ -139,7 +139,8 @@ def durations_from_frame(
             where=f"{where}, column '{weight}'",
         )
     x, x_names = numeric_covariates(df, names, where=where) if names else (None, ())
-    steps.append(("spells" if id is not None else "rows_of_file", np.unique(person).size, len(df)))
+    step = "spells" if id is not None else "rows_of_file"
+    steps.append((step, int(person.max()) + 1, len(df)))
     return Durations(
         duration=length,
         event=code,
@@ -186,12 +187,14 @@ def _joined(
             remedy="Sort the file by id, then time.",
         )
     ends = np.r_[begins[1:], number.size]
-    total = np.r_[0.0, np.cumsum(length)]
     exits = np.flatnonzero(code > 0)
     after = np.searchsorted(exits, begins)
     next_exit = np.r_[exits, number.size][after]
     stops = np.where(next_exit < ends, next_exit, ends - 1)
-    return begins, total[stops + 1] - total[begins], code[stops]
+    # summed person by person, so that equal lengths stay tied
+    bounds = np.stack([begins, stops + 1], axis=1).reshape(-1)
+    total = np.add.reduceat(np.r_[length, 0.0], bounds)[::2]
+    return begins, total, code[stops]
 
 
 def _events(
