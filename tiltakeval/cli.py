@@ -53,7 +53,7 @@ def _check(args: argparse.Namespace) -> int:
 def _new_study(args: argparse.Namespace) -> int:
     from tiltakeval.study import new_study
 
-    for path in new_study.new_study(args.slug, args.studies):
+    for path in new_study.new_study(args.slug, args.studies, level=args.level):
         print(path)
     return OK
 
@@ -119,7 +119,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("run", _run)
     sub.add_argument("study", help="folder of a study, or its study.toml")
     sub.add_argument(
-        "--data", type=Path, help="register extract (a folder); left out: invented data"
+        "--data",
+        type=Path,
+        help="register extract (a folder), or the file a study reads; left out: invented data",
     )
     sub.add_argument("--source", default="canonical", help="whose column names the extract has")
     sub.add_argument("--out", type=Path, default=Path("reports"), help="where reports go")
@@ -136,6 +138,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("new-study", _new_study)
     sub.add_argument("slug", help="short name: lower-case letters, digits and _")
     sub.add_argument("--studies", type=Path, default=Path("studies"), help="folder of all studies")
+    sub.add_argument(
+        "--level",
+        default="register",
+        help="register, or a prepared file: cross_section, panel, durations, event_history",
+    )
 
     sub = command("synthesize", _synthesize)
     sub.add_argument("--out", type=Path, required=True, help="new folder for the tables")

@@ -15,7 +15,10 @@ from nbclient import NotebookClient
 from tiltakeval.study.new_study import new_study
 from tiltakeval.study.run import StudyResult, run_study
 
-BOOKS = ("studies/nsw_training", "studies/programme_comparison", "tiltakeval/study/template")
+BOOKS = (
+    *("studies/nsw_training", "studies/programme_comparison", "studies/jobless_durations"),
+    "tiltakeval/study/template",
+)
 #: Appended to a notebook: hands over what it found.
 HAND_OVER = "result.estimates.table.to_parquet('found.parquet')"
 
@@ -96,3 +99,10 @@ def test_a_new_study_runs_as_it_comes(tmp_path: Path, register: Path) -> None:
     assert isinstance(result, StudyResult)
     effects = result.estimates.select(term="effect").table
     assert set(effects["programme"]) == {"aft"}
+
+
+def test_the_notebook_of_a_new_study_on_a_file_runs(tmp_path: Path) -> None:
+    new_study("fresh", tmp_path, level="durations")
+    found = execute(tmp_path / "fresh")
+    run = run_study(tmp_path / "fresh", progress=False)
+    pd.testing.assert_frame_equal(found, run.estimates.table)

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from tiltakeval.errors import InputError
-from tiltakeval.report import design, exits, groups, lockin, profiles, single
+from tiltakeval.report import coefficients, design, exits, groups, lockin, profiles, single
 from tiltakeval.report.blocks import Block, Section
 from tiltakeval.report.material import Language, ReportMaterial
 from tiltakeval.report.summary import summary
@@ -29,6 +29,7 @@ SECTIONS: tuple[tuple[str, Callable[[View], list[Block]]], ...] = (
     ("contrasts", groups.contrasts),
     ("lockin", lockin.lock_in),
     ("exits", exits.exits),
+    ("coefficients", coefficients.coefficients),
     ("ways", profiles.other_ways),
     ("checks", design.checks),
     ("limits", design.limits),
@@ -54,7 +55,8 @@ def _template() -> jinja2.Template:
 
 def sections(view: View) -> list[Section]:
     """The sections that have something to say, in order."""
-    found = [Section(key, view.words(f"section.{key}"), make(view)) for key, make in SECTIONS]
+    title = {key: view.words(view.text(f"section.{key}")) for key, _ in SECTIONS}
+    found = [Section(key, title[key], make(view)) for key, make in SECTIONS]
     return [section for section in found if section.blocks]
 
 
@@ -89,15 +91,14 @@ def build_report(material: ReportMaterial, language: Language) -> str:
 
 def _glossary(view: View) -> list[tuple[str, str]]:
     keys = ["effect", "uncertainty", "comparison", "covariate"]
-    if view.populations:
-        keys += [
-            "vedtak",
-            "lockin",
-            "break_even",
-            "work_unsubsidised",
-            "nedsatt_arbeidsevne",
-            "placebo",
-        ]
+    if view.trials:
+        keys += ["vedtak", "lockin", "break_even", "work_unsubsidised", "nedsatt_arbeidsevne"]
+    if view.table["term"].eq("placebo").any():
+        keys.append("placebo")
+    if view.spells:
+        keys = ["uncertainty", "censored", "cumulative_incidence", "survival"]
+        if view.table["unit"].eq("log").any():
+            keys += ["hazard", "hazard_ratio", "covariate"]
     words = view.words
     rows = [(words(f"glossary.{key}_term"), words(f"glossary.{key}")) for key in keys]
     return sorted(rows, key=lambda row: row[0].casefold())

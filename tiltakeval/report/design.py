@@ -41,18 +41,23 @@ def estimand(view: View) -> list[Block]:
     words = view.words
     blocks: list[Block] = []
     for key in view.estimands:
-        if not key:
+        if not key or view.spells:
             continue
         known = words.has(f"estimand.{key}")
         blocks.append(Sub(upper_first(words.label("estimand", key))))
         blocks.append(Para(words(f"estimand.{key}") if known else words("estimand.other")))
-    if view.populations:
-        origins = list(dict.fromkeys(view.monthly["time_origin"]))
+    if view.trials:
+        origins = list(dict.fromkeys(view.table["time_origin"]))
         blocks += [Para(words(f"origin.{o}")) for o in origins if words.has(f"origin.{o}")]
         blocks.append(Para(words("estimand.chains")))
-    if view.table["term"].isin(["effect", "placebo"]).any():
+    own = f"estimand.level_{view.material.level}"
+    if words.has(own):
+        blocks.append(Para(words(own)))
+    if view.material.level == "durations" and view.table["unit"].eq("log").any():
+        blocks.append(Para(words("estimand.level_event_history")))
+    if view.table["term"].isin(["effect", "placebo"]).any() or view.spells:
         blocks.append(Para(words("estimand.uncertainty")))
-        if view.populations and view.table["band_low"].notna().any():
+        if (view.populations or view.spells) and view.table["band_low"].notna().any():
             blocks.append(Para(words("estimand.band")))
     return blocks
 
@@ -67,8 +72,11 @@ def design(view: View) -> list[Block]:
     ]
     if not rows:
         return []
-    blocks: list[Block] = [Para(words("design.intro"))] if view.populations else []
-    if view.populations:
+    blocks: list[Block] = [Para(words("design.intro"))] if view.trials else []
+    own = f"design.level_{view.material.level}"
+    if words.has(own):
+        blocks.append(Para(words(own)))
+    if view.trials:
         blocks.append(
             Bullets(
                 [
@@ -132,7 +140,7 @@ def flow(view: View) -> list[Block]:
         blocks += [Sub(upper_first(view.population(str(population)))), Flow(title, steps)]
     if blocks and (table["status"] == "suppressed").any():
         blocks.append(Para(words("flow.note", symbol=view.rules_symbol), "note"))
-    return [Para(words("flow.intro")), *blocks] if blocks else []
+    return [Para(words(view.text("flow.intro"))), *blocks] if blocks else []
 
 
 def balance(view: View) -> list[Block]:
@@ -258,9 +266,11 @@ def limits(view: View) -> list[Block]:
     words = view.words
     randomised = set(view.estimands) <= {"itt_offer", "late"} and bool(view.estimands)
     keys = ["displacement", "cost_benefit", "average", "registers", "many"]
+    if view.spells:
+        keys = ["censoring", *keys]
     if not randomised:
         keys = ["hidden", *keys]
-    if view.populations:
+    if view.populations or view.spells:
         keys.append("beyond")
     if view.material.synthetic:
         keys = ["synthetic", *keys]

@@ -29,7 +29,7 @@ from tiltakeval.report.canvas import (
     shortened,
     truth_line,
 )
-from tiltakeval.report.words import Words
+from tiltakeval.report.words import SCALE, Words
 
 
 def effect_panel(
@@ -231,27 +231,56 @@ def curves(
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(340, 215, (44, 36, 8, 8))
         months: list[Floats] = []
+        ends: list[tuple[str, float, float]] = []
         for (released, name), (colour, dashes) in zip(arms, looks):
             table = require_released(released, Released, "curves").table.sort_values("horizon")
             table = table[table["estimate"].notna()]
             unit = str(table["unit"].iloc[0]) if len(table) else "share"
             at = table["horizon"].to_numpy(dtype="float64")
-            line, low, high = scaled(table, unit, ("estimate", "conf_low", "conf_high"))
             if not at.size:
                 continue
-            months.append(at)
-            axes.fill_between(at, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
-            axes.step(at, line, where="post", color=colour, linestyle=dashes, linewidth=1.8)
-            up = 4 if colour == look.colour else -4
-            axes.annotate(
-                shortened(name, 26),
-                (at[-1], line[-1]),
-                xytext=(-2, up),
-                fontsize=9.5,
-                textcoords="offset points",
-                ha="right",
-                va="bottom" if up > 0 else "top",
+            # everybody is there at time 0, and nobody has left
+            begin = 1.0 if str(table["term"].iloc[0]).startswith("survival") else 0.0
+            begin *= SCALE.get(unit, 1.0)
+            line, low, high, wide_low, wide_high = (
+                np.concatenate([[begin], values])
+                for values in scaled(
+                    table,
+                    unit,
+                    ("estimate", "conf_low", "conf_high", "band_low", "band_high"),
+                )
             )
+            at = np.concatenate([[0.0], at])
+            months.append(at)
+            for under, over, opacity in ((wide_low, wide_high, 0.1), (low, high, 0.22)):
+                if np.isfinite(under[1:]).any():
+                    axes.fill_between(
+                        at, under, over, step="post", color=colour, alpha=opacity, linewidth=0
+                    )
+            axes.step(at, line, where="post", color=colour, linestyle=dashes, linewidth=1.8)
+            ends.append((name, float(at[-1]), float(line[-1])))
         origin = origin_of(arms[0][0].table) if arms else "none"
+        origin = "spell" if origin == "none" else origin
         ground(axes, np.concatenate(months or [np.array([0.0, 1.0])]), words, limits, origin)
+        _name_ends(axes, ends)
         return rendered(figure, key=key, alt=alt)
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[str, float, float]]) -> None:
+    """The names of two curves at their ends (name, x, y), the upper one's above and the lower one's
+    below, unless they would collide: the legend has them too."""
+    low, high = axes.get_ylim()
+    heights = [y for _, _, y in ends]
+    if len(ends) < 2 or max(heights) - min(heights) < 0.05 * (high - low):
+        return
+    for name, x, y in ends:
+        above = y == max(heights)
+        axes.annotate(
+            shortened(name, 26),
+            (x, y),
+            xytext=(-2, 4 if above else -4),
+            fontsize=9.5,
+            textcoords="offset points",
+            ha="right",
+            va="bottom" if above else "top",
+        )

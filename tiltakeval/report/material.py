@@ -36,7 +36,8 @@ class ReportMaterial:
     ``populations`` orders the populations of the main sections (left out: as they come in
     ``estimates``). ``summary_month`` is the month the answers are given for; ``published`` holds
     published figures for comparison, ``truth`` the known effects of invented data. ``units`` names
-    the unit of counts ("person", "unit"). Raises NotReleasedError for anything not released.
+    the unit of counts ("person", "unit"). ``level`` is that of the study file, ``time_unit`` what
+    horizons are counted in. Raises NotReleasedError for anything not released.
     """
 
     slug: str
@@ -56,6 +57,8 @@ class ReportMaterial:
     primary_estimand: str = ""
     primary_outcome: str = ""
     summary_month: int = 24
+    level: str = "register"
+    time_unit: str = "months"
     price_year: int | None = None
     notes: Texts = field(default_factory=dict)
     synthetic: bool = False

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tiltakeval.report.blocks import Block, Bullets, Para, Sub
+from tiltakeval.report.spell_summary import spell_summary
 from tiltakeval.report.view import View, number, upper_first
 
 Verdict = Literal["up", "down", "unclear", "unknown"]
@@ -29,6 +30,7 @@ def summary(view: View) -> list[Block]:
     for population in view.populations:
         blocks += _population(view, population)
     blocks += _against(view)
+    blocks += spell_summary(view)
     blocks += _without_months(view)
     if not blocks:
         return []

@@ -22,7 +22,13 @@ class View:
 
     def __init__(self, material: ReportMaterial, language: str) -> None:
         self.material = material
-        self.words = Words(language, material.labels, material.programmes, material.outcomes)
+        self.words = Words(
+            language,
+            material.labels,
+            material.programmes,
+            material.outcomes,
+            time_unit=material.time_unit,
+        )
         self.language = language
         self._numbers: dict[str, int] = {}
 
@@ -53,6 +59,23 @@ class View:
         """Populations with monthly effects, in the study's order."""
         found = self._order(self.monthly["population"], self.material.populations)
         return [p for p in found if p in self.material.populations] or found
+
+    @cached_property
+    def trials(self) -> bool:
+        """Whether the study is one of target trials on a register."""
+        dated = self.table["time_origin"].isin(["vedtak", "start"]).any()
+        return self.material.level == "register" and bool(dated)
+
+    @cached_property
+    def spells(self) -> bool:
+        """Whether the study is of spells: durations or event histories."""
+        return self.material.level in ("durations", "event_history")
+
+    def text(self, key: str) -> str:
+        """The key of a text as it is for the study's level, where there is one of its own."""
+        level = self.material.level
+        kinds = [level, *(["spells"] if self.spells else []), *(["file"] * (level != "register"))]
+        return next((f"{key}_{k}" for k in kinds if self.words.has(f"{key}_{k}")), key)
 
     @cached_property
     def estimands(self) -> list[str]:
@@ -110,6 +133,17 @@ class View:
         months = table["horizon"].dropna().astype(int)
         months = months[(months >= 0) & (months <= self.material.summary_month)]
         return None if months.empty else int(months.max())
+
+    def shown_month(self, table: pd.DataFrame) -> int | None:
+        """The last month up to the summary month in which most of the rows are shown."""
+        last = self.month(table)
+        if last is None:
+            return None
+        rows = table[table["estimate"].notna() & (table["horizon"] <= last)]
+        shown = rows.groupby("horizon").size()
+        if shown.empty:
+            return last
+        return int(shown.index[shown == shown.max()].max())
 
     def programme(self, key: str) -> str:
         """A programme's full name."""

@@ -18,6 +18,8 @@ MINUS = "\u2212"
 THIN = "\u202f"
 DECIMALS = {"share": 1, "percent": 1, "months": 1, "nok": 0, "usd": 0, "log": 3}
 SCALE = {"share": 100.0}
+#: Texts in which a month is one of the calendar, whatever the study counts in.
+CALENDAR = ("time.", "unit.", "label.outcome.", "label.covariate", "summary.costs", "summary.total")
 
 
 @cache
@@ -27,6 +29,35 @@ def _texts(language: str) -> Mapping[str, str]:
         raise unknown("language", language, LANGUAGES)
     text = resources.files("tiltakeval.report").joinpath(f"text/{language}.toml").read_text("utf-8")
     return dict(_flat(tomllib.loads(text), ""))
+
+
+@cache
+def _in_unit(language: str, time_unit: str) -> Mapping[str, str]:
+    """The texts with the words for months replaced by those of another unit of time.
+
+    The text file lists the words, longer ones first where one holds another. Fields in braces and
+    names that speak of calendar months stay.
+    """
+    texts = _texts(language)
+    stem = f"time.{time_unit}."
+    words = {key.removeprefix(stem): new for key, new in texts.items() if key.startswith(stem)}
+    if not words:
+        return texts
+    by_text = {texts[f"time.months.{key}"]: new for key, new in words.items()}
+    longest = sorted(by_text, key=len, reverse=True)
+    pattern = re.compile(r"\b(" + "|".join(longest) + r")\b", re.IGNORECASE)
+
+    def other(match: re.Match[str]) -> str:
+        new = by_text[match[0].lower()]
+        return new[:1].upper() + new[1:] if match[0][:1].isupper() else new
+
+    def turned(key: str, text: str) -> str:
+        if key.startswith(CALENDAR):
+            return text
+        parts = re.split(r"({[^}]*})", text)
+        return "".join(p if p.startswith("{") else pattern.sub(other, p) for p in parts)
+
+    return {key: turned(key, text) for key, text in texts.items()}
 
 
 def _flat(table: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
@@ -44,9 +75,11 @@ class Words:
     unknown key); ``words.label("outcome", key)`` the name of a thing.
     """
 
-    def __init__(self, language: str, *labels: Mapping[str, Texts]) -> None:
+    def __init__(
+        self, language: str, *labels: Mapping[str, Texts], time_unit: str = "months"
+    ) -> None:
         self.language = language
-        self._texts = _texts(language)
+        self._texts = _in_unit(language, time_unit)
         self._labels = {
             key: texts[language]
             for table in labels

@@ -7,67 +7,53 @@ from typing import Any
 
 import pandas as pd
 
-from tiltakeval.design.cross_section import CrossSection
-from tiltakeval.design.prepared import cross_section_from_frame, frame_fingerprint
+from tiltakeval.design.columns import frame_fingerprint
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.agree import agree
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.study.designs import design_of
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
 from tiltakeval.study.found import Found
-from tiltakeval.study.sources import compare, read_source
-from tiltakeval.study.spec_cross_section import CrossSectionStudy, Sample, SampleAnalysis
+from tiltakeval.study.sources import compare, derive, read_source
+from tiltakeval.study.spec_file import FileStudy, Published, Sample
 from tiltakeval.study.stages import Stages
 
+#: What a published figure takes over from the estimate it is about.
+LIKE = (
+    *("population", "estimand", "programme", "comparator", "unit", "time_origin", "horizon"),
+    *("period", "term"),
+)
 
-def sample_frame(spec: CrossSectionStudy, sample: Sample, folder: Path) -> pd.DataFrame:
-    """The rows of a sample with the derived columns. Raises InputError."""
+
+def sample_frame(
+    spec: FileStudy, sample: Sample, folder: Path, data: Path | None = None
+) -> pd.DataFrame:
+    """The rows of a sample with the derived columns; ``data`` is what the command line names.
+
+    Raises InputError.
+    """
     parts = []
     for part in sample.parts:
-        frame = read_source(part.source, folder)
+        frame = read_source(part.source, folder, data)
         if part.where is not None:
             frame = frame[compare(frame, part.where, where=f"sample {sample.key}")]
         parts.append(frame)
     stacked = pd.concat(parts, ignore_index=True)
     for name, rule in spec.columns.derived.items():
-        stacked[name] = compare(stacked, rule, where=f"columns.derived.{name}").astype(float)
+        stacked[name] = derive(stacked, rule, where=f"columns.derived.{name}")
     return stacked
 
 
-def design_of(
-    spec: CrossSectionStudy, analysis: SampleAnalysis, frame: pd.DataFrame
-) -> CrossSection:
-    """The design of one analysis on its sample. Raises InputError."""
-    columns = spec.columns
-    given = columns.covariates if analysis.covariates is None else analysis.covariates
-    return cross_section_from_frame(
-        frame,
-        treatment=columns.treatment,
-        outcome=analysis.outcomes or tuple(columns.outcomes),
-        covariates=given,
-        cluster=columns.cluster,
-        subgroups=columns.subgroups,
-        units=columns.outcomes,
-        arms={"1": columns.programme},
-        population=analysis.sample,
-        where=f"sample {analysis.sample}",
-    )
-
-
-def published_estimates(spec: CrossSectionStudy, found: Estimates) -> Estimates:
+def published_estimates(spec: FileStudy, found: Estimates) -> Estimates:
     """The published figures as estimates, labelled as what they are compared with."""
     rows = []
     for figure in spec.published:
-        hits = found.select(analysis=figure.analysis, outcome=figure.outcome, term="effect")
-        hits = hits.select(subgroup="all")
-        if len(hits) != 1:
-            known = sorted(set(found.table["outcome"]))
-            raise unknown("outcome", figure.outcome, known, where=f"published {figure.key}")
-        like = hits.table.iloc[0]
+        like = _estimate_of(figure, found)
         half = None if figure.std_error is None else 1.96 * figure.std_error
         rows.append(
             {
-                **{name: like[name] for name in ("population", "estimand", "programme", "unit")},
+                **{name: like[name] for name in LIKE},
                 "study": spec.slug,
                 "analysis": figure.key,
                 "outcome": figure.outcome,
@@ -81,15 +67,33 @@ def published_estimates(spec: CrossSectionStudy, found: Estimates) -> Estimates:
     return Estimates(tidy(rows))
 
 
-def agreement(spec: CrossSectionStudy, found: Estimates, published: Estimates) -> list[Check]:
-    """One check for each published figure. Raises InputError where none says how close is close."""
+def _estimate_of(figure: Published, found: Estimates) -> pd.Series:
+    """The row a published figure is about. Raises InputError where there isn't one, or are several."""
+    where = f"published {figure.key}"
+    hits = found.select(analysis=figure.analysis, subgroup="all")
+    wanted = {"outcome": figure.outcome, "term": figure.term, "programme": figure.programme}
+    for name, value in wanted.items():
+        if value is None:
+            continue
+        part = hits.select(**{name: value})
+        if not len(part):
+            raise unknown(name, value, sorted(set(hits.table[name])), where=where)
+        hits = part
+    if figure.horizon is not None:
+        hits = hits.select(horizon=figure.horizon)
+    if len(hits) != 1:
+        raise InputError(
+            f"{len(hits)} estimates of the analysis fit the figure",
+            where=where,
+            remedy="Say which: programme, horizon, term.",
+        )
+    return hits.table.iloc[0]
+
+
+def agreement(spec: FileStudy, found: Estimates, published: Estimates) -> list[Check]:
+    """One check for each published figure."""
     checks = []
     for position, figure in enumerate(spec.published):
-        if figure.absolute is None and figure.relative is None and figure.max_z is None:
-            raise InputError(
-                "say how close is close: absolute, relative or max_z",
-                where=f"published {figure.key}",
-            )
         check = agree(
             found.select(analysis=figure.analysis),
             published.take([position]),
@@ -101,23 +105,26 @@ def agreement(spec: CrossSectionStudy, found: Estimates, published: Estimates) -
     return checks
 
 
-def run(spec: CrossSectionStudy, folder: Path, stages: Stages) -> Found:
-    """Every analysis on its sample, the checks, and the published figures. Raises InputError."""
+def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Found:
+    """Every analysis on its sample, the checks, and the published figures.
+
+    ``folder`` holds the study file, ``data`` is what the command line names. Raises InputError.
+    """
     estimators = {
         analysis.key: estimator_of(
             analysis.estimator, defaults(spec.inference, spec.seed), analysis.options
         )
-        for analysis in spec.analysis
+        for analysis in spec.analyses
     }
     frames: dict[str, pd.DataFrame] = {}
-    data: dict[str, Any] = {}
+    read: dict[str, Any] = {}
     with stages.stage("samples"):
         for sample in spec.sample:
-            frames[sample.key] = sample_frame(spec, sample, folder)
+            frames[sample.key] = sample_frame(spec, sample, folder, data)
             sources = [part.source for part in sample.parts]
-            data[sample.key] = {"sources": sources, "rows": frame_fingerprint(frames[sample.key])}
+            read[sample.key] = {"sources": sources, "rows": frame_fingerprint(frames[sample.key])}
     parts, checks, runs = [], [], {}
-    for analysis in spec.analysis:
+    for analysis in spec.analyses:
         with stages.stage(f"analysis {analysis.key}: {analysis.estimator}"):
             design = design_of(spec, analysis, frames[analysis.sample])
             done = estimate_and_check(estimators[analysis.key], design, spec.checks)
@@ -132,7 +139,7 @@ def run(spec: CrossSectionStudy, folder: Path, stages: Stages) -> Found:
         estimates=found,
         checks=tuple(checks),
         attrition=found.attrition,
-        data=data,
+        data=read,
         runs=runs,
         published=published,
     )

@@ -18,6 +18,11 @@ _NAMES = {str: "text", int: "whole number", float: "number", bool: "true/false",
 _LEVEL_TEXT = {
     "register": "Target trials on a register extract, or on an invented register.",
     "cross_section": "A prepared file with one row a unit and declared columns.",
+    "panel": "A prepared long file: a row a unit and period, month zero declared or in the file.",
+    "durations": "Prepared spells: a row a spell. Takes estimators of curves, and of hazards, in which "
+    "arms enter as programme status.",
+    "event_history": "Prepared event histories: a row for each stretch of a spell in which nothing "
+    "changes, with what happens at its end.",
 }
 
 
@@ -29,7 +34,7 @@ def study_file_page() -> str:
         "Generated from the code by `make docs`; don't edit by hand.",
         "",
         "`study.toml` is the whole protocol of a study. Unknown keys are errors, and all errors are",
-        "reported at once. A study enters at one of two levels.",
+        "reported at once. A study enters at one of these levels.",
     ]
     shared: dict[type[BaseModel], str] = {}
     for level, model in LEVELS.items():

@@ -25,7 +25,7 @@ from tiltakeval.study import from_file, from_register, wording
 from tiltakeval.study.folders import swapped
 from tiltakeval.study.found import Found
 from tiltakeval.study.manifest import as_json, manifest
-from tiltakeval.study.spec import CrossSectionStudy, StudySpec, find_study, load_spec
+from tiltakeval.study.spec import FileStudy, StudySpec, find_study, load_spec
 from tiltakeval.study.stages import Stages
 
 
@@ -100,15 +100,16 @@ def _analyse(
     stages: Stages,
 ) -> Found:
     """The study's analyses, at the level it enters."""
-    if isinstance(spec, CrossSectionStudy):
-        for given, name in ((data, "--data"), (persons, "--persons")):
-            if given is not None:
+    if isinstance(spec, FileStudy):
+        given = {"--persons": persons, "--data": None if spec.from_command_line else data}
+        for name, value in given.items():
+            if value is not None:
                 raise InputError(
                     f"this study reads the samples its file declares; {name} does nothing here",
                     where=spec.slug,
                     remedy=f"Leave {name} out.",
                 )
-        return from_file.run(spec, folder, stages)
+        return from_file.run(spec, folder, data, stages)
     return from_register.run(spec, data, source, work, persons, stages)
 
 

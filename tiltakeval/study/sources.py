@@ -17,6 +17,8 @@ PACKAGED: Mapping[str, tuple[str, str]] = {
     "causaldata:nsw_mixtape": ("causaldata", "nsw_mixtape"),
     "causaldata:cps_mixtape": ("causaldata", "cps_mixtape"),
 }
+#: What a source in the file or folder named by --data begins with.
+COMMAND_LINE = "data"
 READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": pd.read_csv,
     ".parquet": pd.read_parquet,
@@ -25,6 +27,7 @@ READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
 _COMPARISON = re.compile(
     r"^\s*(\w+)\s*(==|!=|<=|>=|<|>)\s*(-?\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\")\s*$"
 )
+_PRODUCT = re.compile(r"^\s*(\w+)\s*\*\s*(\w+)\s*$")
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -55,15 +58,25 @@ def read_frame(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def read_source(name: str, folder: Path) -> pd.DataFrame:
-    """A packaged data set by name, or a file in ``folder``. Raises InputError."""
+def read_source(name: str, folder: Path, data: Path | None = None) -> pd.DataFrame:
+    """A packaged data set by name, a file in ``folder``, or ``data:NAME``: a file of that name in
+    the folder ``data``, or ``data`` itself. Raises InputError."""
     if name in PACKAGED:
         import importlib
 
         package, module = PACKAGED[name]
         return importlib.import_module(f"{package}.{module}").load_pandas().data
-    if ":" in name:
-        raise unknown("data source", name, PACKAGED)
+    kind, colon, file = name.partition(":")
+    if kind == COMMAND_LINE and colon:
+        if data is None:
+            raise InputError(
+                f"the study reads {file} from where you keep it",
+                where=f"source {name}",
+                remedy=f"Name the file, or its folder: --data PATH/{file}",
+            )
+        return read_frame(data / file if data.is_dir() else data)
+    if colon:
+        raise unknown("data source", name, [*PACKAGED, f"{COMMAND_LINE}:{file}"])
     return read_frame(folder / name)
 
 
@@ -84,3 +97,20 @@ def compare(frame: pd.DataFrame, text: str, *, where: str) -> pd.Series:
         return pd.Series(_OPERATORS[sign](frame[column], wanted), index=frame.index)
     except TypeError:
         raise InputError(f"column '{column}' can't be compared with {value}", where=where) from None
+
+
+def derive(frame: pd.DataFrame, rule: str, *, where: str) -> pd.Series:
+    """A column made from others: the truth (0/1) of a comparison, or a product ``a * b``.
+
+    Raises InputError.
+    """
+    match = _PRODUCT.match(rule)
+    if match is None:
+        return compare(frame, rule, where=where).astype(float)
+    for name in match.groups():
+        if name not in frame.columns:
+            raise unknown("column", name, [str(column) for column in frame.columns], where=where)
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise InputError(f"column '{name}' must be a number", where=where)
+    one, other = match.groups()
+    return frame[one].astype(float) * frame[other].astype(float)

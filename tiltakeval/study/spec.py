@@ -1,7 +1,8 @@
 """The study file: the whole protocol of a study, fixed before an effect is seen.
 
-Two levels of entry: ``register`` (target trials on a register extract) and ``cross_section`` (a
-prepared file with declared columns). ``load_spec`` reads ``study.toml`` and reports every error at once.
+Levels of entry: ``register`` (target trials on a register extract), and prepared files with declared
+columns: ``cross_section``, ``panel``, ``durations`` and ``event_history``. ``load_spec`` reads
+``study.toml`` and reports every error at once.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ from pydantic import ValidationError
 from tiltakeval.errors import InputError, InputErrors, unknown
 from tiltakeval.study.explain import explain
 from tiltakeval.study.spec_cross_section import CrossSectionStudy
+from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
+from tiltakeval.study.spec_file import FileStudy
+from tiltakeval.study.spec_panel import PanelStudy
 from tiltakeval.study.spec_register import RegisterStudy
 
 FILE = "study.toml"
-StudySpec = RegisterStudy | CrossSectionStudy
-LEVELS: dict[str, type[RegisterStudy] | type[CrossSectionStudy]] = {
+StudySpec = RegisterStudy | FileStudy
+LEVELS: dict[str, type[RegisterStudy] | type[FileStudy]] = {
     "register": RegisterStudy,
     "cross_section": CrossSectionStudy,
+    "panel": PanelStudy,
+    "durations": DurationStudy,
+    "event_history": EventHistoryStudy,
 }
 
 
@@ -51,7 +58,7 @@ def parse_spec(text: str, *, where: str = FILE) -> StudySpec:
             else InputError(
                 "'level' is missing",
                 where="top level",
-                remedy=f'Write level = "{known[0]}" or "{known[1]}".',
+                remedy=f"Write level = one of {', '.join(known)}.",
             )
         )
         raise InputErrors([fault], title=f"{where} has 1 error; nothing was run.")

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from tiltakeval.disclosure.release import Released, ReleasedChecks
 from tiltakeval.programmes import catalogue
 from tiltakeval.report.material import ReportMaterial
 from tiltakeval.study.manifest import VOLATILE
-from tiltakeval.study.spec import CrossSectionStudy, RegisterStudy, StudySpec
+from tiltakeval.study.spec import FileStudy, RegisterStudy, StudySpec
+from tiltakeval.study.spec_cross_section import Columns
+from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
+from tiltakeval.study.spec_panel import PanelStudy
 from tiltakeval.study.spec_parts import Text
 
 #: Manifest fields that a reader of the report needs; the rest is in manifest.json.
@@ -53,13 +58,27 @@ def material(
             summary_month=min(spec.summary_month, spec.population.horizon),
             price_year=spec.price_year,
         )
+    table = released["estimates"].table
     return ReportMaterial(
         **common,
+        level=spec.level,
+        time_unit=spec.time_units,
         spec={**file_facts(spec), **facts},
-        programmes={spec.columns.programme: own.get(spec.columns.programme, {})},
+        populations=tuple(dict.fromkeys(table["population"])),
+        programmes={name: own.get(name, {}) for name in file_programmes(spec, table)},
         primary_estimand="vs_comparison",
-        primary_outcome=next(iter(spec.columns.outcomes)),
+        primary_outcome=next(iter(getattr(spec.columns, "outcomes", ())), ""),
+        summary_month=getattr(spec, "summary_month", 24),
     )
+
+
+def file_programmes(spec: FileStudy, table: pd.DataFrame) -> list[str]:
+    """Programmes or arms of a study on a prepared file, in the order of its file."""
+    columns = spec.columns
+    declared = getattr(columns, "programmes", None) or {}
+    first = [getattr(columns, "programme", None)] if isinstance(columns, Columns) else []
+    found = [*first, *declared.values(), *table.loc[table["unit"] != "log", "programme"]]
+    return [str(name) for name in dict.fromkeys(found) if name and name != "none"]
 
 
 def populations(spec: RegisterStudy, estimates: Released) -> tuple[str, ...]:
@@ -100,15 +119,31 @@ def register_facts(spec: RegisterStudy) -> dict[str, Any]:
     }
 
 
-def file_facts(spec: CrossSectionStudy) -> dict[str, Any]:
+def file_facts(spec: FileStudy) -> dict[str, Any]:
     """The protocol of a study on a prepared file, in reading order."""
-    options = [item.options for item in spec.analysis]
+    options = [item.options for item in spec.analyses]
+    cluster, level = spec.columns.cluster or spec.inference.cluster, spec.inference.level
+    declared = spec.columns.covariates
+    used = [declared if a.covariates is None else a.covariates for a in spec.analyses]
+    facts: dict[str, Any] = {
+        "estimator": list(dict.fromkeys(item.estimator for item in spec.analyses)),
+        "covariates": list(dict.fromkeys(name for names in used for name in names)),
+    }
+    if isinstance(spec, PanelStudy):
+        facts |= {
+            "time_unit": spec.time_unit,
+            "baseline": spec.follow_up.baseline,
+            "horizon": spec.follow_up.horizon,
+            "placebo_months": spec.follow_up.placebo_months,
+        }
+    elif isinstance(spec, DurationStudy | EventHistoryStudy):
+        # curves and hazard models have no balance, overlap or placebo to hold to a limit
+        return facts | {"time_unit": spec.time_unit, "cluster": cluster, "level": level}
     return {
-        "estimator": list(dict.fromkeys(item.estimator for item in spec.analysis)),
-        "covariates": list(spec.columns.covariates),
+        **facts,
         "folds": next((item["folds"] for item in options if "folds" in item), None),
-        "cluster": spec.inference.cluster,
-        "level": spec.inference.level,
+        "cluster": cluster,
+        "level": level,
         "thresholds": spec.checks.model_dump(),
     }
 

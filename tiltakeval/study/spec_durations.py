@@ -1,0 +1,100 @@
+"""The study files of studies on spells: a row a spell, or a row a stretch of a spell."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tiltakeval.study.spec_file import FileAnalysis, FileStudy, TimeUnit
+from tiltakeval.study.spec_parts import Table
+
+
+class _Shared(Table):
+    covariates: tuple[str, ...] = Field((), description="covariate columns, known at the start")
+    derived: dict[str, str] = Field(
+        default_factory=dict,
+        description="columns made from others: a comparison ('re74 == 0') or a product ('a * b')",
+    )
+    weight: str | None = Field(None, description="column of sampling weights")
+    cluster: str | None = Field(
+        None, description="column of the clusters; left out: each person (or row) its own"
+    )
+    subgroups: dict[str, str] = Field(
+        default_factory=dict, description="groupings: name and column"
+    )
+
+
+class SpellColumns(_Shared):
+    """What the columns are, in a file with a row a spell."""
+
+    duration: str = Field(description="column of how long the spell lasted")
+    event: str | tuple[str, ...] = Field(
+        description="column naming the exit, or a 0/1 column for each exit"
+    )
+    censored: str | int = Field(0, description="value of the exit column that is no exit")
+    exits: dict[str, str] = Field(
+        default_factory=dict, description="values of the exit column and what they are called"
+    )
+    treatment: str | None = Field(None, description="column of the arms; left out: one curve")
+    comparison: str | int | None = Field(
+        None, description="value of the treatment that the others are compared with"
+    )
+    entry: str | None = Field(
+        None, description="column of the time from which the spell is observed; left out: 0"
+    )
+
+
+class HistoryColumns(_Shared):
+    """What the columns are, in a file with a row for each stretch of a spell."""
+
+    id: str = Field(description="column of the person; rows of a person together, in time order")
+    event: str = Field(description="column of what happens at the end of the row, 0 for nothing")
+    exits: dict[str, str] = Field(
+        min_length=1, description="values of the event column and what they are called"
+    )
+    duration: str | None = Field(None, description="column of the length of the row")
+    start: str | None = Field(None, description="column of when the row starts, if no duration")
+    stop: str | None = Field(None, description="column of when the row stops, if no duration")
+    programme: tuple[str, ...] = Field((), description="0/1 columns of programme status")
+    entries: tuple[str, ...] = Field(
+        (), description="exits that are entries to a programme; left out: those called so"
+    )
+    state: str | None = Field(None, description="column of the state, with risk_sets")
+    risk_sets: dict[str, str] = Field(
+        default_factory=dict, description="states and the exits possible in them: job+programme"
+    )
+    spell: str | None = Field(None, description="column of the spell, where persons have several")
+    observed_from: str | None = Field(
+        None, description="column of the time from which the person is observed"
+    )
+
+
+class SpellAnalysis(FileAnalysis):
+    """One estimator on one sample."""
+
+    by_arm: bool = Field(True, description="by treatment; false: everybody together")
+
+
+class DurationStudy(FileStudy):
+    """A study on prepared spells: how long, until which exit."""
+
+    takes: ClassVar[tuple[str, ...]] = ("durations", "event_history")
+
+    level: Literal["durations"] = Field(description="durations")
+    columns: SpellColumns = Field(description="what the columns are")
+    analysis: tuple[SpellAnalysis, ...] = Field(min_length=1, description="analyses")
+    time_unit: TimeUnit = Field("months", description="what durations are counted in")
+    summary_month: int = Field(24, ge=0, description="time the short answers are given for")
+
+
+class EventHistoryStudy(FileStudy):
+    """A study on event histories: exits, and how programme status and covariates move them."""
+
+    takes: ClassVar[tuple[str, ...]] = ("event_history",)
+
+    level: Literal["event_history"] = Field(description="event_history")
+    columns: HistoryColumns = Field(description="what the columns are")
+    analysis: tuple[FileAnalysis, ...] = Field(min_length=1, description="analyses")
+    time_unit: TimeUnit = Field("months", description="what time is counted in")
+    summary_month: int = Field(24, ge=0, description="time the short answers are given for")
