@@ -80,6 +80,18 @@ def test_the_truth_is_of_the_same_pairs_and_within_reach(result: StudyResult) ->
     assert np.abs(z).max() < 5 and np.sqrt((z**2).mean()) < 2
 
 
+def test_checks_compare_the_programmes_with_one_another(result: StudyResult) -> None:
+    checks = [c for c in result.checks if c.scope.get("estimand") == "vs_programme_b"]
+    assert {c.key for c in checks} >= {"balance", "overlap", "support", "placebo_outcomes"}
+    pairs = {(c.scope["programme"], c.scope["comparator"]) for c in checks if c.key == "balance"}
+    assert len(pairs) == 3 and not any("none" in pair for pair in pairs)
+    for check in checks:
+        if check.key == "balance" and check.detail is not None:
+            # weighting to the common population brings the programmes nearer to one another
+            before, after = (check.detail[f"difference_{w}"].abs() for w in ("before", "after"))
+            assert after.mean() < before.mean()
+
+
 def test_a_single_pair_is_the_contrast(register: Path, small_study: Path, tmp_path: Path) -> None:
     pair = '\n[[contrast]]\nprogramme = "amo"\nagainst = "aft"\n'
     one = text_of(small_study, extra='pairs = [["amo", "aft"]]')

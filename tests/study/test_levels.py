@@ -12,6 +12,7 @@ import pytest
 from tiltakeval.errors import InputError, InputErrors
 from tiltakeval.study.example_data import example
 from tiltakeval.study.new_study import LEVELS, new_study
+from tiltakeval.study.one_line import estimate_file
 from tiltakeval.study.run import StudyResult, run_study, write_outputs
 from tiltakeval.study.sources import derive, read_source
 from tiltakeval.study.spec import parse_spec
@@ -223,3 +224,17 @@ def test_jobless_durations_meets_the_published_figures(root: Path, shared: Path)
     table = found.estimates.select(analysis="ways_out", horizon=10, subgroup="all").table
     gap = table[table["term"] == "cumulative_incidence_difference"]
     assert len(gap) == 3 and (gap["conf_high"] < 0).all()
+
+
+def test_a_panel_from_the_command_line(tmp_path: Path) -> None:
+    example("panel").to_csv(tmp_path / "panel.csv", index=False)
+    given = {
+        **{"unit": "person", "period": "month", "treatment": "arm", "outcome": "work"},
+        **{"start": "began", "month_zero": "2021-01", "covariates": "age,work", "baseline": "-1"},
+        **{"horizon": "3", "placebo_months": "2", "folds": "2", "draws": "99"},
+    }
+    table = estimate_file("aipw_att", tmp_path / "panel.csv", given).estimates.table
+    assert table.loc[table["term"] == "effect", "horizon"].tolist() == [0, 1, 2, 3]
+    assert table.loc[table["term"] == "placebo", "horizon"].tolist() == [-3, -2]
+    with pytest.raises(InputError, match="must be a whole number"):
+        estimate_file("aipw_att", tmp_path / "panel.csv", {**given, "horizon": "x"})

@@ -16,10 +16,12 @@ import pandas as pd
 
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.design.from_population import usable
+from tiltakeval.diagnostics.placebo import placebo_outcomes, placebo_together
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.estimators import ESTIMATORS
-from tiltakeval.study.estimator import Checked, estimate_and_check
+from tiltakeval.study.against_checks import alike
+from tiltakeval.study.estimator import Checked, counted
 from tiltakeval.study.spec_parts import Thresholds
 from tiltakeval.study.spec_register import AGAINST, Analysis, Base, RegisterStudy
 
@@ -100,13 +102,20 @@ def compare(estimator: Any, design: CrossSection, pairs: Pairs, limits: Threshol
     programmes = named(pairs)
     part = among(design, programmes)
     chosen = replace(estimator, target=COMMON, contrasts=pairs)
-    done = estimate_and_check(chosen, part, limits)
-    keep = np.flatnonzero((done.estimates.table["comparator"] != design.arms[0]).to_numpy())
+    nuisance = chosen.nuisance(part)
+    all_rows = chosen.estimate(part, nuisance)
+    keep = np.flatnonzero((all_rows.table["comparator"] != design.arms[0]).to_numpy())
     label = f"{design.population}:{COMMON if len(programmes) > 2 else PAIR}"
-    found = done.estimates.take(keep).assign(population=label)
+    found = all_rows.take(keep).assign(population=label)
+    checks = [
+        *alike(part, nuisance, pairs, limits, label),
+        *counted(found, limits),
+        *placebo_outcomes(estimates=found, placebo_level=limits.placebo_level),
+        *placebo_together(estimates=found, placebo_level=limits.placebo_level),
+    ]
     attrition = Attrition.concat([design.attrition, who(part, programmes, label)])
     found = replace(found, attrition=attrition)
-    return Checked(with_absent(found, pairs, design, label), done.checks, done.nuisance)
+    return Checked(with_absent(found, pairs, design, label), checks, nuisance)
 
 
 def who(design: CrossSection, programmes: Sequence[str], label: str) -> Attrition:

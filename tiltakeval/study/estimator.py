@@ -57,7 +57,7 @@ def estimate_and_check(
     """
     if not hasattr(estimator, "nuisance") or not isinstance(design, CrossSection):
         estimates = estimator.estimate(design)
-        return Checked(estimates, _counts(estimates, limits))
+        return Checked(estimates, counted(estimates, limits))
     nuisance = estimator.nuisance(design)
     estimates = estimator.estimate(design, nuisance)
     target = estimator.target
@@ -70,7 +70,7 @@ def estimate_and_check(
             effective_units=limits.effective_units,
             target=target,
         ),
-        *_counts(estimates, limits),
+        *counted(estimates, limits),
         *placebo_outcomes(estimates=estimates, placebo_level=limits.placebo_level),
         *placebo_together(estimates=estimates, placebo_level=limits.placebo_level),
     ]
@@ -91,7 +91,7 @@ def estimate_again(estimator: Any, design: Any, limits: Thresholds, nuisance: An
     if hasattr(estimator, "placebo"):
         estimator = replace(estimator, placebo=False)
     estimates = estimator.estimate(design, nuisance)
-    return Checked(estimates, _counts(estimates, limits), nuisance)
+    return Checked(estimates, counted(estimates, limits), nuisance)
 
 
 def scoped(check: Check, **where: str) -> Check:
@@ -99,7 +99,8 @@ def scoped(check: Check, **where: str) -> Check:
     return replace(check, scope={**where, **check.scope})
 
 
-def _counts(estimates: Estimates, limits: Thresholds) -> list[Check]:
+def counted(estimates: Estimates, limits: Thresholds) -> list[Check]:
+    """Whether effects have units enough on either side."""
     if not estimates.table["term"].eq("effect").any():
         return []
     return list(support(estimates=estimates, support_units=limits.support_units))

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tiltakeval.design.event_history import event_history_from_frame
+from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
@@ -103,7 +104,7 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
     if key not in ESTIMATORS:
         raise unknown("estimator", key, ESTIMATORS)
     entry = ESTIMATORS[key]
-    make = DESIGNS[entry.design]
+    make = _maker(entry.design, given)
     columns = _arguments(make)
     options = entry.options()
     hints = typing.get_type_hints(entry.load())
@@ -125,7 +126,13 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
         )
     estimator = build(key, **set_options)
     frame = read_frame(path)
-    design = make(frame, where=path.name, **chosen)
+    hinted = typing.get_type_hints(make)
+    numbers = {
+        name: option_value(value, hinted[name], where=name)
+        for name, value in chosen.items()
+        if (kinds := _kinds(hinted[name])) & {int, float} and str not in kinds
+    }
+    design = make(frame, where=path.name, **{**chosen, **numbers})
     done = estimate_and_check(estimator, design, Thresholds())
     estimates = done.estimates.assign(analysis=key)
     run = {
@@ -137,6 +144,13 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
         "versions": versions(),
     }
     return Estimation(estimates, tuple(done.checks), run)
+
+
+def _maker(design: str, given: Mapping[str, str]) -> Callable[..., Any]:
+    """What makes the design: a long file with its unit and period is a panel."""
+    if design == "cross_section" and {"unit", "period"} <= set(given):
+        return panel_from_frame
+    return DESIGNS[design]
 
 
 def option_value(text: str, hint: Any, *, where: str) -> Any:
@@ -193,6 +207,8 @@ def list_estimators() -> str:
         )
         options = ", ".join(f"{name}={value}" for name, value in entry.options().items())
         lines += [f"  columns: {columns}", f"  options: {options}"]
+    panel = ", ".join(f"{name}=" for name in _arguments(panel_from_frame))
+    lines.append(f"A long file with unit= and period= is a panel, with columns: {panel}")
     return "\n".join(lines)
 
 
