@@ -12,17 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from tiltakeval.design.event_history import EventHistory
+from tiltakeval.design.person_periods_register import person_periods_of_register
 from tiltakeval.design.person_periods_table import person_periods_from_table
 from tiltakeval.engine import connect
 from tiltakeval.estimators.duration.grouped_hazard import GroupedHazard
+from tiltakeval.population.person_periods import PeriodSpec, person_periods
+from tiltakeval.population.tables import prepare
+from tiltakeval.programmes import catalogue
+from tiltakeval.registers.read import read_registers
+from tiltakeval.synthetic.layout import PROGRAMMES
+from tiltakeval.synthetic.simulate import write_register
+from tiltakeval.synthetic.world import World, load_world
 
 RESULTS = Path(__file__).parent / "results" / "grouped_hazard.json"
 #: 12 categories with 40 dummies between them; the last is programme status.
@@ -150,17 +158,69 @@ def continuous(rows: int, width: int = 20) -> None:
     save("continuous", {**out, "peak_gb": peak_gb()})
 
 
+def register_world(kind: str) -> World:
+    """ "alike": nobody differs in what isn't recorded, and programmes come by chance. "often": the same,
+    with AFT six times as often. "standard": as it is, with selection and hidden differences."""
+    world = load_world("standard")
+    if kind == "standard":
+        return world
+    world = world.with_constant_assignment().with_section("persons", sd_v1=0.0, sd_v2=0.0)
+    return world.with_programme("aft", base=(0.0, 26.4)) if kind == "often" else world
+
+
+def register(persons: int) -> None:
+    """Lock-in by AFT (hazard ratios) beside the truth, with the split and the other tie rules."""
+    numbers = load_world("standard").programmes["aft"]
+    truth = {"waiting": numbers.waiting, "in 0-3": numbers.early, "in 4-": numbers.late[1]}
+    out: dict = {"persons": persons, "truth": truth, "runs": []}
+    for kind in ("alike", "often", "standard"):
+        with tempfile.TemporaryDirectory() as folder, connect(memory_limit="2GB") as engine:
+            write_register(Path(folder), register_world(kind), persons, 120, 1)
+            clock = Clock()
+            registers = read_registers(folder, engine=engine, catalogue=catalogue.load())
+            work = prepare(registers, catalogue.load(), seed=1)
+            for ties in ("split", "exit_first", "entry_first") if kind == "often" else ("split",):
+                spec = PeriodSpec(
+                    base="nedsatt_arbeidsevne", programmes=PROGRAMMES, ties=ties,
+                    covariates=("sex", "age", "landgruppe", "education", "diagnosis", "season",
+                                "worked_24_now", "year"),
+                )  # fmt: skip
+                design = person_periods_of_register(person_periods(work, spec))
+                estimator = GroupedHazard(only="job", rare="leave_out", bands=False)
+                found = estimator.estimate(design)
+                rows = found.table[
+                    (found.table.programme == "aft") & (found.table.term == "log_hazard_ratio")
+                ]
+                names = {("vedtak", 0): "waiting", ("start", 0): "in 0-3", ("start", 4): "in 4-"}
+                effects = {
+                    names[r.time_origin, r.horizon]: {
+                        "hazard_ratio": round(float(np.exp(r.estimate)), 3),
+                        "conf": [round(float(np.exp(v)), 3) for v in (r.conf_low, r.conf_high)],
+                        "persons": int(r.n_treated), "events": int(r.n_events),
+                    }
+                    for r in rows.itertuples() if (r.time_origin, r.horizon) in names
+                }  # fmt: skip
+                run = {"world": kind, "ties": ties, "rows": design.rows, "cells": design.cells}
+                run |= {"events": found.run["events"]["job"], "effects": effects, **clock.read()}
+                out["runs"].append(run)
+                clock = Clock()
+                for name, held in effects.items():
+                    print(kind, ties, name, truth[name], held, flush=True)
+    save("register", out | {"peak_gb": peak_gb()})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["cells", "continuous", "register"])
     parser.add_argument("--rows", type=int)
     parser.add_argument("--persons", type=int, default=100_000)
     given = parser.parse_args()
-    pd.set_option("display.width", 160)
     if given.what == "cells":
         cells(given.rows or 20_000_000)
     elif given.what == "continuous":
         continuous(given.rows or 1_000_000)
+    else:
+        register(given.persons)
 
 
 if __name__ == "__main__":

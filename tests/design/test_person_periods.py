@@ -178,3 +178,9 @@ def test_rows_with_one_hash_or_none_repeated_are_told_apart():
     assert np.array_equal(first, np.arange(50)) and np.array_equal(code, np.arange(50))
     zeros = np.array([[0.0], [-0.0], [0.0], [0.0]])
     assert len(unique_codes(zeros)[0]) == 1
+
+
+def test_too_many_combinations_are_refused_before_they_are_built(engine, monkeypatch):
+    monkeypatch.setattr("tiltakeval.design.person_periods_table.MAX_VALUES", 50)
+    with pytest.raises(InputError, match="18 different combinations of covariates are too many"):
+        from_engine(engine, rows(300))

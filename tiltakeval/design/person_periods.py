@@ -61,7 +61,7 @@ class PersonPeriods:
     clusters' numbers, sorted.
     """
 
-    x: NDArray[np.floating]
+    x: NDArray
     covariate_names: tuple[str, ...]
     programme: Mapping[str, StatusLabel]
     enters: NDArray[np.bool_]

@@ -160,7 +160,7 @@ def dummies(
     *,
     codes: int,
     where: str,
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """[codes, p] 0/1 columns ``column_level`` of every level that occurs but the reference, and of the
     pairs of such levels for each interaction (``a_level:b_level``); and their names."""
     columns: list[NDArray[np.bool_]] = []
@@ -185,7 +185,7 @@ def dummies(
                 if both.any():
                     names.append(f"{name_a}:{name_b}")
                     columns.append(both)
-    x = np.empty((codes, len(columns)))
+    x = np.empty((codes, len(columns)), dtype=np.uint8)
     for j, flag in enumerate(columns):
         x[:, j] = flag
     return x, tuple(names)

@@ -44,7 +44,8 @@ Floats = NDArray[np.float64]
 #: depend on the order in which the engine adds.
 _UNIT = 2.0**30
 MAX_CONTINUOUS = 10_000_000
-MAX_CODES = 3_000_000
+#: Most combinations x columns held: a byte each, or eight beside continuous covariates.
+MAX_VALUES = 1_500_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +132,19 @@ def person_periods_from_table(
     }
     if continuous:
         found = _uncollapsed(engine, kept, len(continuous), len(transitions), where)
-        engine.drop(name)
     else:
-        found = _collapsed(engine, kept, len(transitions), where)
+        found = _collapsed(engine, kept, len(transitions))
+    held = len(found["key"]) * (sum(len(f.levels) - 1 for f in factors) + len(continuous))
+    if held * (8 if continuous else 1) > MAX_VALUES:
+        raise InputError(
+            f"{len(found['key']):,} different combinations of covariates are too many to hold",
+            where=where,
+            remedy="Use fewer or coarser categories, or a sample of persons.",
+        )
     levels = [_level(found["key"], factors, f) for f in range(len(factors))]
     x, x_names = dummies(factors, levels, interactions, codes=len(found["key"]), where=where)
     if continuous:
+        engine.drop(name)  # these rows are in memory
         x = np.column_stack([x, found.pop("continuous")])
         x_names = (*x_names, *continuous)
     found.pop("key")
@@ -191,7 +199,7 @@ def _column(rows: pa.Table | pa.RecordBatch, name: str, kind: Any = np.int64) ->
     return rows[name].to_numpy(zero_copy_only=False).astype(kind, copy=False)
 
 
-def _collapsed(engine: Engine, kept: Table, k: int, where: str) -> dict[str, Any]:
+def _collapsed(engine: Engine, kept: Table, k: int) -> dict[str, Any]:
     weight = kept.weight.cast("float64") if "weight" in kept.columns else ibis.literal(1.0)
     spent = weight * kept.exposure.cast("float64") if "exposure" in kept.columns else weight
     sums = {}
@@ -206,12 +214,6 @@ def _collapsed(engine: Engine, kept: Table, k: int, where: str) -> dict[str, Any
     trials = _column(cells, "weight", np.float64) / _UNIT if "weight" in sums else n
     exposure = _column(cells, "spent", np.float64) / _UNIT if "spent" in sums else trials
     keys, code = np.unique(key, return_inverse=True)
-    if keys.size > MAX_CODES:
-        raise InputError(
-            f"{keys.size:,} different combinations of covariates: more than {MAX_CODES:,}",
-            where=where,
-            remedy="Use fewer or coarser categories.",
-        )
     periods = int(time.max()) + 1
     both = code.reshape(-1) * periods + time
     used, cell = np.unique(both, return_inverse=True)

@@ -25,7 +25,7 @@ class HazardCells:
     ``events`` [M]. ``names`` of the p columns and ``labels`` of the steps are for messages.
     """
 
-    x: NDArray[np.floating]
+    x: NDArray
     code: Ints
     step: Ints
     steps: int
@@ -72,7 +72,7 @@ class Scaled:
                 remedy="Leave the covariate out, or measure it from another origin.",
             )
         index = sparse.csr_array(
-            (np.arange(1, cells.code.size + 1), (cells.step, cells.code)), (cells.steps, codes)
+            (np.arange(1, cells.code.size + 1), (cells.code, cells.step)), (codes, cells.steps)
         )
         unique = index.nnz == cells.code.size
         return cls(cells, mean + first, spread, index if unique else sparse.csr_array((0, 0)))
@@ -111,21 +111,23 @@ class Scaled:
         return out
 
     def spread(self, weight: Floats) -> sparse.csr_array:
-        """[steps, codes] sums of a weight per cell."""
+        """[codes, steps] sums of a weight per cell."""
         c = self.cells
         if self.by_step.shape[0]:
             return sparse.csr_array(
                 (weight[self.by_step.data - 1], self.by_step.indices, self.by_step.indptr),
                 self.by_step.shape,
             )
-        return sparse.csr_array((weight, (c.step, c.code)), (c.steps, c.x.shape[0]))
+        return sparse.csr_array((weight, (c.code, c.step)), (c.x.shape[0], c.steps))
 
     def steps_by_x(self, weight: Floats, other: Scaled) -> Floats:
         """[steps, p of other] sum of weight x own step x the other's covariates."""
         spread = self.spread(weight)
-        product = spread @ np.asarray(other.cells.x, dtype=np.float64)
-        sums = np.asarray(spread.sum(axis=1)).reshape(-1)
-        return (product - np.outer(sums, other.mean)) / other.scale
+        x = other.cells.x
+        product = np.zeros((self.cells.steps, x.shape[1]))
+        for rows in blocks(x.shape[0]):
+            product += spread[rows].T @ (np.asarray(x[rows], dtype=np.float64) - other.mean)
+        return product / other.scale
 
 
 def blocks(n: int) -> list[slice]:

@@ -16,6 +16,9 @@ from tiltakeval.numerics.glm import HazardCells, HazardFit, Maximum, fit_hazard,
 
 Floats = NDArray[np.float64]
 
+#: Codes whose covariates are multiplied at a time.
+_CODES = 65536
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -29,7 +32,7 @@ class Columns:
     level; one without events, or ``least`` persons, outside any status tells nothing about status.
     """
 
-    x: NDArray[np.floating]
+    x: NDArray
     names: tuple[str, ...]
     enters: NDArray[np.bool_]
     status: tuple[StatusLabel | None, ...]
@@ -203,16 +206,12 @@ def influence(
         own = np.zeros((3, m))
         own[:, tr.cells] = tr.fit.a, tr.fit.d, tr.fit.b
         full.append(own)
-    x = np.asarray(columns.x, dtype=np.float64)
     times = [np.zeros(groups * t) for _ in fitted]
     for batch in periods.batches():
         of_row = group[batch.cluster].astype(np.int64)
-        order = np.argsort(of_row, kind="stable")
-        start = np.concatenate([[0], np.cumsum(np.bincount(of_row, minlength=groups))])
         code, at = periods.code[batch.cell], of_row * t + periods.time[batch.cell]
         trials = batch.exposure if exponential else batch.weight
         happened = np.where(batch.event > 0, batch.weight, 0.0)
-        shape = (groups, periods.x.shape[0])
         for k, tr in enumerate(fitted):
             a, d, b = full[k]
             residual = trials * b[batch.cell]
@@ -221,9 +220,9 @@ def influence(
             residual[mine] += happened[mine] * (
                 d[batch.cell[mine]] + np.where(hit, a[batch.cell[mine]], 0.0)
             )
-            by_code = sparse.csr_array((residual[order], code[order], start), shape)
             if tr.columns.size:
-                scores[k][:, tr.steps.count :] += (by_code @ x)[:, tr.columns]
+                summed = _by_group(residual, code, of_row, groups, columns.x)
+                scores[k][:, tr.steps.count :] += summed[:, tr.columns]
             times[k] += np.bincount(at, weights=residual, minlength=groups * t)
     for k, tr in enumerate(fitted):
         by_time = times[k].reshape(groups, t)
@@ -236,3 +235,21 @@ def influence(
         place = slice(tr.first, tr.first + tr.width)
         found.append(joint @ tr.maximum.covariance[:, place])
     return found
+
+
+def _by_group(
+    residual: Floats,
+    code: NDArray[np.int64],
+    group: NDArray[np.int64],
+    groups: int,
+    x: NDArray,
+) -> Floats:
+    """[groups, p] sums of residual x covariates of the code; ``x`` may be of any type."""
+    codes = x.shape[0]
+    spread = sparse.csr_array((residual, (code, group)), (codes, groups))
+    out = np.zeros((groups, x.shape[1]))
+    for i in range(0, codes, _CODES):
+        part = spread[i : i + _CODES]
+        if part.nnz:
+            out += part.T @ np.asarray(x[i : i + _CODES], dtype=np.float64)
+    return out
