@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from tiltakeval import __version__
 from tiltakeval.design.event_history import EventHistory
-from tiltakeval.errors import InputError
+from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.duration.mixture.checks import check_coefficients, check_delayed_entry
 from tiltakeval.estimators.duration.mixture.newton import Fit
@@ -39,6 +39,7 @@ class TimingOfEvents:
 
     ``points``: which fit is reported: "full" (the likelihood's maximum over all mixing
     distributions), "aic", "averaged" (over the path by number of points, weights by AIC) or a number.
+    ``timing``: "interval" when a transition is only known to have happened within its row.
     ``random`` names status columns whose effect varies between persons. ``steps`` are times at which
     the hazards may step. ``delayed_entry``: "condition" on the time before observation, or "ignore"
     it. ``errors``: "opg", "hessian", "sandwich" (clustered), or "auto": opg, but sandwich with weights
@@ -48,6 +49,7 @@ class TimingOfEvents:
     """
 
     points: str | int = "full"
+    timing: Literal["exact", "interval"] = "exact"
     random: Sequence[str] | str = ()
     steps: Sequence[float] | float = ()
     delayed_entry: Literal["condition", "ignore"] = "condition"
@@ -101,7 +103,9 @@ class TimingOfEvents:
         cuts = (self.steps,) if isinstance(self.steps, int | float) else tuple(self.steps)
         varying = (self.random,) if isinstance(self.random, str) else tuple(self.random)
         varying = tuple(name for name in varying if name)
-        panel = drop_weightless(panel_of(with_steps(design, cuts), varying=varying))
+        panel = drop_weightless(
+            panel_of(with_steps(design, cuts), varying=varying, interval=self.timing == "interval")
+        )
         check_coefficients(panel)
         return panel
 
@@ -147,6 +151,8 @@ class TimingOfEvents:
             )
         if self.points != "full" and not self.path:
             raise InputError("a choice among numbers of points needs the path", where="path")
+        if self.timing not in ("exact", "interval"):
+            raise unknown("timing", self.timing, ("exact", "interval"), where="timing")
         if self.starts < 1:
             raise InputError("at least one start is needed", where="starts")
 

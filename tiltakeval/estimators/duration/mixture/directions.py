@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.estimators.duration.mixture.hazards import Hazards
+from tiltakeval.estimators.duration.mixture.interval import end_terms
 from tiltakeval.estimators.duration.mixture.kernels import directional
-from tiltakeval.estimators.duration.mixture.likelihood import ZERO, Mixing, densities
+from tiltakeval.estimators.duration.mixture.likelihood import ZERO, Mixing, densities, with_ends
 from tiltakeval.estimators.duration.mixture.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -52,8 +53,15 @@ def box_of(panel: Panel, at: Hazards) -> Box:
 
     Above the largest n / a of any unit every density falls, so the upper bound needn't lie higher.
     """
+    integral = panel.weight @ at.a
+    if panel.ends is not None and at.end_rate is not None:
+        half = panel.weight[panel.ends.unit] * panel.ends.length / 2
+        for t in range(len(panel.transitions)):
+            inside = panel.ends.channel[:, t] >= 0
+            own = panel.ends.channel[inside, t]
+            np.add.at(integral, own, (half * at.end_rate[:, t])[inside])
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.log((panel.weight @ panel.events) / (panel.weight @ at.a))
+        mean = np.log((panel.weight @ panel.events) / integral)
         top = np.log(np.max(panel.events / at.a, axis=0, initial=0.0, where=at.a > 0))
     middle = np.where(np.isfinite(mean), mean, 0.0)
     high = np.clip(np.where(np.isfinite(top), top + 0.1, middle), middle + 1.0, middle + HIGHEST)
@@ -72,6 +80,8 @@ def maxima(
     """Local maxima on a product grid, each refined by Newton's method between the grid points."""
     offset = at.base - densities(panel, at, mixing)
     surface = _Surface(panel, at, offset, box)
+    if panel.ends is not None:
+        step = 2 * step
     axes = [_axis(box, c, step) for c in range(panel.channels)]
     starts = _grid_maxima(panel, at, mixing, offset, axes)
     found: list[tuple[float, Floats]] = []
@@ -112,7 +122,7 @@ def _grid_maxima(
     """
     c = panel.channels
     if c == 1:
-        values = _table(panel, at, offset, axes, (0,), None)
+        values = _table(panel, at, offset, axes, (0,), mixing.mu[:, 0])
         return [np.array([axes[0][i]]) for i in _peaks(values[:, None])[0]]
     starts: list[Floats] = []
     scores: list[float] = []
@@ -120,11 +130,7 @@ def _grid_maxima(
         others = [b for b in range(c) if b not in pair]
         through = mixing.mu.T if others else mixing.mu.T[:1]
         for point in through:
-            extra = None
-            if others:
-                v = np.exp(point[others])
-                extra = panel.events[:, others] @ point[others] - at.a[:, others] @ v
-            values = _table(panel, at, offset, axes, pair, extra)
+            values = _table(panel, at, offset, axes, pair, point)
             for i, k in zip(*_peaks(values)):
                 mu = point.copy()
                 mu[pair[0]], mu[pair[1]] = axes[pair[0]][i], axes[pair[1]][k]
@@ -140,18 +146,22 @@ def _table(
     offset: Floats,
     axes: list[Floats],
     pair: tuple[int, ...],
-    extra: Floats | None,
+    point: Floats,
 ) -> Floats:
-    """[g, g'] the derivative (plus total weight) on the product of two axes: one matrix product.
+    """[g, g'] the derivative (plus total weight) on a plane through ``point``: one matrix product.
 
     Single precision: values only choose where to start climbing.
     """
+    if panel.ends is not None:
+        return _interval_table(panel, at, offset, axes, pair, point)
+    others = [c for c in range(panel.channels) if c not in pair]
     tables: Floats = np.zeros([axes[c].size for c in pair])
     for lo in range(0, panel.units, CHUNK):
         hi = min(lo + CHUNK, panel.units)
         log_ratio = offset[lo:hi].copy()
-        if extra is not None:
-            log_ratio += extra[lo:hi]
+        if others:
+            log_ratio += panel.events[lo:hi, others] @ point[others]
+            log_ratio -= at.a[lo:hi, others] @ np.exp(point[others])
         parts = []
         for c in pair:
             n, a, grid = panel.events[lo:hi, c], at.a[lo:hi, c], axes[c]
@@ -167,6 +177,32 @@ def _table(
         else:
             tables += (parts[0] * ratio[:, None]).T @ parts[1]
     return tables
+
+
+def _interval_table(
+    panel: Panel,
+    at: Hazards,
+    offset: Floats,
+    axes: list[Floats],
+    pair: tuple[int, ...],
+    point: Floats,
+) -> Floats:
+    """The same with interval timing, where nothing factors: every grid point for itself."""
+    shape = [axes[c].size for c in pair]
+    mesh = np.meshgrid(*(axes[c] for c in pair), indexing="ij")
+    mu = np.repeat(point[:, None], mesh[0].size, axis=1)
+    for c, values in zip(pair, mesh):
+        mu[c] = values.ravel()
+    v = np.exp(mu)
+    out = np.zeros(mu.shape[1])
+    block = max(16, 500_000 // mu.shape[1])
+    for lo in range(0, panel.units, block):
+        hi = min(lo + block, panel.units)
+        logs = panel.events[lo:hi] @ mu - at.a[lo:hi] @ v
+        off = with_ends(panel, at, v, lo, hi, logs)
+        ratio = np.exp(np.minimum(offset[lo:hi] + off, 80.0)) * panel.weight[lo:hi]
+        out += ratio @ np.exp(logs)
+    return out.reshape(shape)
 
 
 def _peaks(values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -187,14 +223,43 @@ class _Surface:
 
     def __init__(self, panel: Panel, at: Hazards, offset: Floats, box: Box) -> None:
         self.total, self.box = panel.total_weight, box
+        self.panel, self.hazards = panel, at
         self.n, self.a = panel.events, at.a
         self.offset, self.weight = offset, panel.weight
 
     def at(self, mu: Floats) -> tuple[float, Floats, Floats]:
         """Value, gradient [C] and Hessian [C, C]."""
+        if self.panel.ends is not None:
+            return self._interval(mu)
         grad, hess = np.empty(mu.size), np.empty((mu.size, mu.size))
         value = directional(self.n, self.a, self.offset, self.weight, mu, np.exp(mu), grad, hess)
         return value - self.total, grad, hess
+
+    def _interval(self, mu: Floats) -> tuple[float, Floats, Floats]:
+        panel, at = self.panel, self.hazards
+        assert panel.ends is not None and at.end_rate is not None
+        v = np.exp(mu)
+        terms = end_terms(panel.ends, at.end_rate, v[:, None], 0, panel.units)
+        logs = self.offset + self.n @ mu - self.a @ v
+        np.add.at(logs, terms.unit, terms.log[:, 0])
+        ratio = self.weight * np.exp(np.clip(logs, -700.0, 80.0))
+        score = self.n - self.a * v
+        hess = -np.diag(v * (ratio @ self.a))
+        by_row = ratio[terms.unit]
+        for t in range(len(panel.transitions)):
+            for c in np.unique(panel.ends.channel[:, t]):
+                inside = panel.ends.channel[:, t] == c
+                if c < 0:
+                    continue
+                np.add.at(score[:, c], terms.unit[inside], terms.first[t, inside, 0])
+                for s in range(len(panel.transitions)):
+                    value = terms.second[t, s, :, 0] * by_row
+                    for b in np.unique(panel.ends.channel[inside, s]):
+                        if b >= 0:
+                            both = inside & (panel.ends.channel[:, s] == b)
+                            hess[c, b] += value[both].sum()
+        hess += score.T @ (score * ratio[:, None])
+        return float(ratio.sum()) - self.total, ratio @ score, hess
 
     def climb(self, mu: Floats, slack: float) -> tuple[float, Floats]:
         """The local maximum near ``mu``; given up where it can't come within ``slack`` of zero."""

@@ -21,7 +21,7 @@ class Hazards:
 
     ``a`` [U, C] integrated hazard at log v = 0, ``d`` [U, C, p2] its derivative by the coefficients of
     row covariates; by those of unit covariates it is a * x_unit. ``unit_scale`` [U, K] exp(x_unit
-    beta).
+    beta). ``end_rate`` [E, K] (interval timing) hazards at log v = 0 in rows that end in a transition.
     """
 
     beta: Floats
@@ -29,6 +29,7 @@ class Hazards:
     a: Floats
     d: Floats
     unit_scale: Floats
+    end_rate: Floats | None = None
 
 
 def hazards(panel: Panel, beta: Floats) -> Hazards:
@@ -51,4 +52,7 @@ def hazards(panel: Panel, beta: Floats) -> Hazards:
     )
     base = (panel.event_unit * index).sum(axis=1)
     base += np.einsum("utk,tk->u", panel.x_events, beta[:, p1:])
-    return Hazards(beta=beta, base=base, a=a, d=d, unit_scale=unit_scale)
+    rate = None
+    if panel.ends is not None:
+        rate = np.exp(np.clip(panel.ends.x @ beta.T, -INDEX_LIMIT, INDEX_LIMIT))
+    return Hazards(beta=beta, base=base, a=a, d=d, unit_scale=unit_scale, end_rate=rate)

@@ -122,6 +122,25 @@ def scored(n, a, v, post, scores, mean, spread):  # type: ignore
 
 
 @compiled
+def cross_scores(c, v, post, scores, mean, weight, out):  # type: ignore
+    """out [u, (C + 1) J]: minus weight times (v_c - its posterior mean) times each weighted score.
+
+    With the term of the mass points' own derivative; the product with the covariates' integrals of
+    channel c is the cross block of the Hessian (Louis 1982).
+    """
+    channels, points = v.shape
+    for u in range(post.shape[0]):
+        w, m = weight[u], mean[u, c]
+        for k in range(channels + 1):
+            at = k * points
+            for j in range(points):
+                out[u, at + j] = -w * (v[c, j] - m) * scores[u, at + j]
+        at = c * points
+        for j in range(points):
+            out[u, at + j] -= w * post[u, j] * v[c, j]
+
+
+@compiled
 def directional(n, a, base, weight, mu, v, grad, hess):  # type: ignore
     """Sum over units of weight * exp(base + n mu - a v), with gradient and Hessian in mu [C]."""
     channels = mu.shape[0]

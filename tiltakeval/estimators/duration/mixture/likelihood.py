@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.estimators.duration.mixture.hazards import Hazards
+from tiltakeval.estimators.duration.mixture.interval import end_logs
+from tiltakeval.estimators.duration.mixture.interval_sums import Block, add_block
 from tiltakeval.estimators.duration.mixture.kernels import (
     component_logs,
+    cross_scores,
     normalise,
     row_curvature,
     scored,
@@ -24,6 +27,8 @@ from tiltakeval.estimators.duration.mixture.panel import Panel
 
 Floats = NDArray[np.float64]
 CHUNK = 2048
+#: From so many covariates on, products with them are worth forming fewer of, in single precision.
+MANY = 16
 #: Log of a hazard of zero: far enough below that the hazard underflows, finite so that 0 * it is 0.
 ZERO = -700.0
 
@@ -77,9 +82,23 @@ def log_densities(
     top, total = np.empty(hi - lo), np.empty(hi - lo)
     with np.errstate(divide="ignore"):
         component_logs(n, a, mixing.mu, mixing.v, np.log(mixing.p), post, top)
+    top += with_ends(panel, at, mixing.v, lo, hi, post)
     np.exp(post, out=post)
     normalise(post, total)
     return post, top + np.log(total) + at.base[lo:hi]
+
+
+def with_ends(
+    panel: Panel, at: Hazards, v: Floats, lo: int, hi: int, logs: Floats
+) -> Floats | float:
+    """Add what interval-timed rows say to ``logs`` [u, J]; gives the [u] taken off to keep max 0."""
+    if panel.ends is None or at.end_rate is None:
+        return 0.0
+    rows = panel.ends.between(lo, hi)
+    np.add.at(logs, panel.ends.unit[rows] - lo, end_logs(panel.ends, at.end_rate, v, rows))
+    off: Floats = logs.max(axis=1)
+    logs -= off[:, None]
+    return off
 
 
 def densities(panel: Panel, at: Hazards, mixing: Mixing) -> Floats:
@@ -97,9 +116,22 @@ def log_likelihood(panel: Panel, at: Hazards, mixing: Mixing) -> float:
     return float(panel.weight @ densities(panel, at, mixing))
 
 
-def evaluate(panel: Panel, at: Hazards, mixing: Mixing) -> Evaluation:
-    """Log-likelihood, gradient and Hessian at once."""
-    sums = _Sums(panel, at, mixing)
+def evaluate(
+    panel: Panel,
+    at: Hazards,
+    mixing: Mixing,
+    *,
+    coefficients: bool = True,
+    precise: bool = True,
+) -> Evaluation:
+    """Log-likelihood, gradient and Hessian at once.
+
+    Without ``coefficients`` their derivatives are left at zero. Without ``precise`` the large products
+    of the Hessian are in single precision, which a Newton step doesn't notice.
+    """
+    if panel.ends is not None:
+        return evaluate_interval(panel, at, mixing)
+    sums = _Sums(panel, at, mixing, coefficients, precise)
     for lo in range(0, panel.units, CHUNK):
         sums.add(lo, min(lo + CHUNK, panel.units))
     return sums.finish()
@@ -107,6 +139,8 @@ def evaluate(panel: Panel, at: Hazards, mixing: Mixing) -> Evaluation:
 
 def unit_scores(panel: Panel, at: Hazards, mixing: Mixing, lo: int, hi: int) -> Floats:
     """[u, q] derivative of each unit's log density by all parameters."""
+    if panel.ends is not None:
+        return interval_scores(panel, at, mixing, lo, hi)
     n, a, d = panel.events[lo:hi], at.a[lo:hi], at.d[lo:hi]
     post, _ = log_densities(panel, at, mixing, lo, hi)
     scores, mean, _ = _posterior(n, a, mixing, post)
@@ -134,8 +168,13 @@ def _posterior(
 class _Sums:
     """Sums over units of what gradient and Hessian are made of."""
 
-    def __init__(self, panel: Panel, at: Hazards, mixing: Mixing) -> None:
+    def __init__(
+        self, panel: Panel, at: Hazards, mixing: Mixing, coefficients: bool, precise: bool
+    ) -> None:
         self.panel, self.at, self.mixing = panel, at, mixing
+        self.with_coefficients = coefficients
+        single = not precise and panel.x_unit.shape[1] >= MANY
+        self.x = panel.x_single if single else panel.x_unit
         self.k, self.p = panel.active.shape
         self.p1 = panel.x_unit.shape[1]
         size = mixing.mu.size + mixing.points
@@ -152,55 +191,74 @@ class _Sums:
         self.row = np.zeros((self.k, self.p - self.p1, self.p - self.p1))
 
     def add(self, lo: int, hi: int) -> None:
-        panel, mixing, p1 = self.panel, self.mixing, self.p1
+        panel, mixing = self.panel, self.mixing
         w = panel.weight[lo:hi]
         n, a, d = panel.events[lo:hi], self.at.a[lo:hi], self.at.d[lo:hi]
-        x = panel.x_unit[lo:hi]
         post, logs = log_densities(panel, self.at, mixing, lo, hi, self.post)
         scores, mean, spread = _posterior(n, a, mixing, post, self.scores)
         self.loglik += float(w @ logs)
         self.mm -= scores.T @ np.multiply(scores, w[:, None], out=self.weighted[: hi - lo])
         c_count, j = mixing.mu.shape
         # one product with the scores for everything that is linear in them
-        left = [np.ones((hi - lo, 1)), n, a]
-        for c in range(c_count):
-            integral = np.concatenate([x * a[:, c, None], d[:, c]], axis=1)
-            left += [integral, integral * mean[:, c, None]]
-        stacked = np.concatenate(left, axis=1) * w[:, None]
-        product = stacked.T @ scores
-        by_n, by_a = product[1 : 1 + c_count], product[1 + c_count : 1 + 2 * c_count]
+        left = np.concatenate([np.ones((hi - lo, 1)), n, a], axis=1) * w[:, None]
+        product = left.T @ scores
+        by_n, by_a = product[1 : 1 + c_count], product[1 + c_count :]
         self.grad_m += product[0]
-        points = slice(c_count * j, None)
         for c in range(c_count):
-            t = panel.transition[c]
             own = slice(c * j, (c + 1) * j)
             # within one point: outer products of its score over channels, and its own curvature
             for b in range(c, c_count):
                 self._diagonal(c, b, by_n[b, own] - mixing.v[b] * by_a[b, own])
-            self.va[c] += by_a[c, points] * mixing.v[c]
-            at = 1 + 2 * c_count + 2 * c * self.p
-            plain = product[at : at + self.p]
-            meant = product[at + self.p : at + 2 * self.p]
-            self.grad_b[t] -= stacked[:, at + self.p : at + 2 * self.p].sum(axis=0)
-            self.bm[t] += meant - plain * np.tile(mixing.v[c], c_count + 1)
-            self.bm[t][:, own] -= plain[:, points] * mixing.v[c]
+            self.va[c] += by_a[c, c_count * j :] * mixing.v[c]
+        if self.with_coefficients:
+            self._gradient(lo, hi, mean)
+            self._cross(lo, hi, post, scores, mean)
+            for t in range(self.k):
+                for s in range(t, self.k):
+                    self._coefficients(t, s, w, a, d, self.x[lo:hi], mean, spread)
+            row_curvature(
+                panel.first[lo : hi + 1],
+                panel.length,
+                panel.channel,
+                panel.x_row,
+                np.ascontiguousarray(self.at.beta[:, self.p1 :]),
+                self.at.unit_scale[lo:hi],
+                mean * w[:, None],
+                self.row,
+            )
+
+    def _gradient(self, lo: int, hi: int, mean: Floats) -> None:
+        """By the coefficients: what happened less what was expected."""
+        panel, p1 = self.panel, self.p1
+        w, a, d = panel.weight[lo:hi], self.at.a[lo:hi], self.at.d[lo:hi]
         for t in range(self.k):
-            happened = w * panel.event_unit[lo:hi, t]
-            self.grad_b[t, :p1] += happened @ x
+            excess = w * panel.event_unit[lo:hi, t]
             self.grad_b[t, p1:] += w @ panel.x_events[lo:hi, t]
-            for s in range(t, self.k):
-                self._coefficients(t, s, w, a, d, x, mean, spread)
-        first = panel.first[lo : hi + 1]
-        row_curvature(
-            first,
-            panel.length,
-            panel.channel,
-            panel.x_row,
-            np.ascontiguousarray(self.at.beta[:, p1:]),
-            self.at.unit_scale[lo:hi],
-            mean * w[:, None],
-            self.row,
-        )
+            for c in np.flatnonzero(panel.transition == t):
+                excess -= w * mean[:, c] * a[:, c]
+                self.grad_b[t, p1:] -= (w * mean[:, c]) @ d[:, c]
+            self.grad_b[t, :p1] += excess @ panel.x_unit[lo:hi]
+
+    def _cross(self, lo: int, hi: int, post: Floats, scores: Floats, mean: Floats) -> None:
+        """Coefficients with mass points and probabilities (Louis 1982)."""
+        panel, p1, v = self.panel, self.p1, self.mixing.v
+        w, a, d = panel.weight[lo:hi], self.at.a[lo:hi], self.at.d[lo:hi]
+        x = self.x[lo:hi]
+        for c, t in enumerate(panel.transition):
+            if p1 >= MANY:
+                out = self.weighted[: hi - lo]
+                cross_scores(c, v, post, scores, mean, w, out)
+                self.bm[t, p1:] += d[:, c].T @ out
+                out *= a[:, c, None]
+                self.bm[t, :p1] += x.T @ out.astype(x.dtype, copy=False)
+                continue
+            integral = np.concatenate([x * a[:, c, None], d[:, c]], axis=1) * w[:, None]
+            both = np.concatenate([integral, integral * mean[:, c, None]], axis=1).T @ scores
+            plain, meant = both[: self.p], both[self.p :]
+            points = self.mixing.points
+            own = slice(c * points, (c + 1) * points)
+            self.bm[t] += meant - plain * np.tile(v[c], len(v) + 1)
+            self.bm[t][:, own] -= plain[:, len(v) * points :] * v[c]
 
     def _diagonal(self, c: int, b: int, values: Floats) -> None:
         j = self.mixing.points
@@ -238,9 +296,9 @@ class _Sums:
                 q -= v * a[:, c]
                 unit_row -= v[:, None] * d[:, c]
                 row_unit -= v[:, None] * d[:, c]
-        block[:p1, :p1] += x.T @ (x * q[:, None])
-        block[:p1, p1:] += x.T @ unit_row
-        block[p1:, :p1] += row_unit.T @ x
+        block[:p1, :p1] += x.T @ (x * q.astype(x.dtype, copy=False)[:, None])
+        block[:p1, p1:] += x.T @ unit_row.astype(x.dtype, copy=False)
+        block[p1:, :p1] += row_unit.astype(x.dtype, copy=False).T @ x
 
     def finish(self) -> Evaluation:
         panel, mixing, p1 = self.panel, self.mixing, self.p1
@@ -267,7 +325,48 @@ class _Sums:
             [self.grad_b[panel.active], self.grad_m[:size], own - total * mixing.p]
         )
         flat = np.flatnonzero(panel.active.ravel())
-        bb = self.bb.transpose(0, 2, 1, 3).reshape(self.k * self.p, -1)[np.ix_(flat, flat)]
-        bm = self.bm.reshape(self.k * self.p, -1)[flat]
+        bb = self.bb.transpose(0, 2, 1, 3).reshape(self.k * self.p, self.k * self.p)
+        bb = bb[np.ix_(flat, flat)]
+        bm = self.bm.reshape(self.k * self.p, size + j)[flat]
         hessian = np.block([[bb, bm], [bm.T, self.mm]])
         return Evaluation(loglik=self.loglik, gradient=gradient, hessian=hessian)
+
+
+def evaluate_interval(panel: Panel, at: Hazards, mixing: Mixing) -> Evaluation:
+    """``evaluate`` with interval timing."""
+    k, p = panel.active.shape
+    j = mixing.points
+    p1, size = panel.x_unit.shape[1], mixing.mu.size
+    bb, bm = np.zeros((k * p, k * p)), np.zeros((k * p, size + j))
+    mm = np.zeros((size + j, size + j))
+    row = np.zeros((k, p - p1, p - p1))
+    grad_b, grad_m, loglik = np.zeros(k * p), np.zeros(size + j), 0.0
+    for lo in range(0, panel.units, CHUNK):
+        hi = min(lo + CHUNK, panel.units)
+        w = panel.weight[lo:hi]
+        post, logs = log_densities(panel, at, mixing, lo, hi)
+        loglik += float(w @ logs)
+        by_b, by_m = add_block(Block(panel, at, mixing.v, post, lo, hi), w, bb, bm, mm, row)
+        grad_b += by_b
+        grad_m += by_m
+    for t in range(k):
+        upper = np.triu(row[t])
+        own = slice(t * p + p1, (t + 1) * p)
+        bb[own, own] -= upper + np.triu(upper, 1).T
+    total = panel.total_weight
+    mm[size:, size:] -= total * (np.diag(mixing.p) - np.outer(mixing.p, mixing.p))
+    grad_m[size:] -= total * mixing.p
+    flat = np.flatnonzero(panel.active.ravel())
+    hessian = np.block([[bb[np.ix_(flat, flat)], bm[flat]], [bm[flat].T, mm]])
+    return Evaluation(
+        loglik=loglik, gradient=np.concatenate([grad_b[flat], grad_m]), hessian=hessian
+    )
+
+
+def interval_scores(panel: Panel, at: Hazards, mixing: Mixing, lo: int, hi: int) -> Floats:
+    """``unit_scores`` with interval timing."""
+    post, _ = log_densities(panel, at, mixing, lo, hi)
+    block = Block(panel, at, mixing.v, post, lo, hi)
+    flat = np.flatnonzero(panel.active.ravel())
+    masses = [score * post for score in block.by_mass]
+    return np.concatenate([block.mean()[:, flat], *masses, post - mixing.p], axis=1)

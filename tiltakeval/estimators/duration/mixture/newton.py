@@ -82,7 +82,8 @@ def maximise(
     """
     radius = 1.0
     fit = replace(fit, converged=False)
-    done = evaluate(panel, fit.at, fit.mixing)
+    wanted = {"coefficients": not fixed_coefficients, "precise": False}
+    done = evaluate(panel, fit.at, fit.mixing, **wanted)
     for _ in range(rounds):
         free = free_parameters(panel, fit.mixing)
         if fixed_coefficients:
@@ -116,7 +117,7 @@ def maximise(
                 return _polished(panel, fit, done) if polish else fit
         _refuse_runaway(panel, beta)
         fit = replace(fit, at=at, mixing=mixing, loglik=loglik, certificate=None)
-        done = evaluate(panel, fit.at, fit.mixing)
+        done = evaluate(panel, fit.at, fit.mixing, **wanted)
     return replace(fit, loglik=done.loglik, gradient_norm=_norm(panel, fit.mixing, done))
 
 

@@ -12,12 +12,16 @@ from tiltakeval.estimators.duration.mixture.directions import Box, maxima
 from tiltakeval.estimators.duration.mixture.hazards import hazards
 from tiltakeval.estimators.duration.mixture.likelihood import log_likelihood
 from tiltakeval.estimators.duration.mixture.newton import Fit, maximise
-from tiltakeval.estimators.duration.mixture.panel import Panel
+from tiltakeval.estimators.duration.mixture.panel import Panel, only_units
 from tiltakeval.estimators.duration.mixture.path import path_by_points
 from tiltakeval.estimators.duration.mixture.search import full_solution, one_point
 from tiltakeval.estimators.duration.mixture.tidy import tidied
+from tiltakeval.estimators.numerics.groups import mix
 
 Progress = Callable[[str, Fit], None]
+#: With more persons, the search begins in a sample of them: a tenth, but no fewer than ``SAMPLE``.
+LARGE, SAMPLE = 50_000, 20_000
+_SAMPLE_SEED = 20_03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ def solve(
     if restart is not None:
         stored = restart(box)
         begin = stored if stored.loglik > one.loglik else one
+    elif panel.persons > LARGE:
+        begin = _from_sample(panel, one, box)
     options = {"tolerance": tolerance, "most_points": most_points, "progress": progress}
     full = full_solution(panel, begin, box, **options)  # type: ignore[arg-type]
     reached = [full.loglik]
@@ -75,6 +81,20 @@ def solve(
             fits = {j: f for j, f in fits.items() if j < full.points} | {full.points: full}
     seconds["path"] = time.process_time() - clock
     return Solution(full=full, path=fits, box=box, starts=tuple(reached), seconds=seconds)
+
+
+def _from_sample(panel: Panel, one: Fit, box: Box) -> Fit:
+    """Where the search in a sample of persons ends: near the solution, at a fraction of the work."""
+    size = max(SAMPLE, panel.persons // 10)
+    chosen = np.argsort(mix(_SAMPLE_SEED, np.arange(panel.persons)), kind="stable")[:size]
+    inside = np.zeros(panel.persons, dtype=bool)
+    inside[chosen] = True
+    part = only_units(panel, inside[panel.person])
+    at = hazards(part, one.at.beta)
+    start = replace(one, at=at, loglik=log_likelihood(part, at, one.mixing))
+    found = full_solution(part, start, box, tolerance=1.0)
+    at = hazards(panel, found.at.beta)
+    return replace(found, at=at, loglik=log_likelihood(panel, at, found.mixing), certificate=None)
 
 
 def _other_start(panel: Panel, one: Fit, full: Fit, number: int) -> Fit:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.event_history import EventHistory
 from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimators.duration.mixture.interval import Ends
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,7 +31,8 @@ class Panel:
     [K, p]: which coefficients exist. ``channel`` [R, K]: the channel of a transition in a row, -1
     where it isn't possible. ``first`` [U + 1]: where a unit's rows begin. ``events`` [U, C];
     ``x_events`` [U, K, p2]: sum of x_row over rows that end in the transition. ``programme`` names the
-    columns that are programme status.
+    columns that are programme status. ``ends`` (interval timing) are the rows that end in a transition,
+    whose ``length`` is then 0 among the rows.
     """
 
     weight: Floats
@@ -52,6 +54,7 @@ class Panel:
     x_events: Floats
     persons: int
     programme: tuple[str, ...]
+    ends: Ends | None = None
 
     @property
     def units(self) -> int:
@@ -79,6 +82,11 @@ class Panel:
         return float(self.weight.sum())
 
     @cached_property
+    def x_single(self) -> NDArray[np.float32]:
+        """[U, p1] the unit covariates in single precision."""
+        return self.x_unit.astype(np.float32)
+
+    @cached_property
     def event_unit(self) -> Floats:
         """[U, K] events by transition."""
         out = np.zeros((self.units, len(self.transitions)))
@@ -87,8 +95,10 @@ class Panel:
         return out
 
 
-def panel_of(design: EventHistory, *, varying: Sequence[str] = ()) -> Panel:
+def panel_of(design: EventHistory, *, varying: Sequence[str] = (), interval: bool = False) -> Panel:
     """The arrays of a design; ``varying`` are status columns whose effect varies between persons.
+
+    With ``interval``, a transition is known to have happened some time within its row.
 
     Raises InputError for statuses that can't vary, or coefficients the data can't determine.
     """
@@ -131,6 +141,15 @@ def panel_of(design: EventHistory, *, varying: Sequence[str] = ()) -> Panel:
     np.add.at(events, (row_unit[happened], at), 1.0)
     x_events = np.zeros((opens.size, len(design.transitions), x.shape[1] - p1))
     np.add.at(x_events, (row_unit[happened], event[happened] - 1), x[happened, p1:])
+    ends = None
+    if interval:
+        ends = Ends(
+            unit=row_unit[happened],
+            length=length[happened],
+            x=x[happened],
+            channel=channel[happened],
+        )
+        length = np.where(happened, 0.0, length)
     return Panel(
         weight=(weight * sign)[opens],
         person=person[opens],
@@ -151,14 +170,18 @@ def panel_of(design: EventHistory, *, varying: Sequence[str] = ()) -> Panel:
         x_events=x_events,
         persons=design.persons,
         programme=design.programme,
+        ends=ends,
     )
 
 
 def drop_weightless(panel: Panel) -> Panel:
     """Without the units of weight zero."""
     keep = panel.weight != 0
-    if keep.all():
-        return panel
+    return panel if keep.all() else only_units(panel, keep)
+
+
+def only_units(panel: Panel, keep: NDArray[np.bool_]) -> Panel:
+    """The panel with some of its units; persons keep their numbers."""
     rows = np.repeat(keep, np.diff(panel.first))
     return replace(
         panel,
@@ -172,6 +195,7 @@ def drop_weightless(panel: Panel) -> Panel:
         channel=panel.channel[rows],
         events=panel.events[keep],
         x_events=panel.x_events[keep],
+        ends=None if panel.ends is None else panel.ends.take(keep),
     )
 
 

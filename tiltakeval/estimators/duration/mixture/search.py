@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Progress = Callable[[str, Fit], None]
 #: New points a round.
 MOST_NEW = 6
+MANY_COEFFICIENTS = 40
 
 
 def one_point(panel: Panel) -> tuple[Fit, Box]:
@@ -96,10 +97,15 @@ def full_solution(
             break
         new = _chosen(fit, found, tolerance)
         start = with_points(panel, fit, new)
-        precise = found.largest < 0.3 or number > 8
+        precise = found.largest < 1.0 or idle > 0
         fit = tidied(panel, start, box)
-        accuracy = 1e-9 if precise else 1e-2 * min(1.0, found.largest)
-        fit = maximise(panel, fit, tolerance=accuracy, polish=precise)
+        accuracy = 1e-9 if precise else 1e-2 * min(1.0, found.largest / 10)
+        many = panel.coefficients > MANY_COEFFICIENTS
+        if many:
+            # steps in the mass points alone are cheap, and leave fewer to be taken in everything
+            fit = maximise(panel, fit, tolerance=accuracy, fixed_coefficients=True)
+        if not many or number < 2 or number % 4 == 3 or found.largest < 2.0:
+            fit = maximise(panel, fit, tolerance=accuracy, polish=precise)
         fit = tidied(panel, fit, box)
     return best
 

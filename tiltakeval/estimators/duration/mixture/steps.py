@@ -14,7 +14,7 @@ from tiltakeval.errors import InputError
 
 
 def with_steps(design: EventHistory, cuts: Sequence[float]) -> EventHistory:
-    """The design with rows cut at ``cuts`` and indicators named "duration>=3" ... "[3, 6)".
+    """The design with rows cut at ``cuts`` and indicators named "duration [3, 6)" and so on.
 
     The hazards of all transitions get a step of their own. Raises InputError for cut points that
     aren't positive and increasing, or a step without events of some transition.
@@ -45,7 +45,7 @@ def with_steps(design: EventHistory, cuts: Sequence[float]) -> EventHistory:
 
 
 def _labels(times: NDArray[np.float64]) -> list[str]:
-    ends = [f"{stop:g})" for stop in times[1:]] + ["..."]
+    ends = [f"{stop:g})" for stop in times[1:]] + ["inf)"]
     return [f"[{start:g}, {stop}" for start, stop in zip(times, ends)]
 
 

@@ -8,7 +8,7 @@ from scipy.optimize import nnls
 
 from tiltakeval.estimators.duration.mixture.hazards import Hazards
 from tiltakeval.estimators.duration.mixture.kernels import component_logs
-from tiltakeval.estimators.duration.mixture.likelihood import CHUNK, Mixing
+from tiltakeval.estimators.duration.mixture.likelihood import CHUNK, Mixing, with_ends
 from tiltakeval.estimators.duration.mixture.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -61,6 +61,7 @@ def _densities(panel: Panel, at: Hazards, mixing: Mixing) -> Floats:
         component_logs(
             panel.events[part], at.a[part], mixing.mu, mixing.v, zero, out[part], top[part]
         )
+        with_ends(panel, at, mixing.v, part.start, part.stop, out[part])
     return np.exp(out, out=out)
 
 
