@@ -8,7 +8,7 @@ into one integer key (mixed radix), so that grouping and looking up work on inte
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.person_periods import (
-    BATCH,
-    Batch,
     PersonPeriods,
     Pieces,
     StatusLabel,
@@ -34,6 +32,7 @@ from tiltakeval.design.person_periods_columns import (
     factors_of,
     refuse_bad_rows,
 )
+from tiltakeval.design.person_periods_stream import Stream, column
 from tiltakeval.engine import Engine
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
@@ -181,8 +180,8 @@ def _key(table: Table, factors: Sequence[Factor]) -> ibis.expr.types.IntegerValu
     for factor in factors:
         position: Any = table[factor.name]
         if factor.text:
-            column = as_text(table, factor.name, factor.name)
-            pairs = [(column == label, i) for i, label in enumerate(factor.levels)]
+            text = as_text(table, factor.name, factor.name)
+            pairs = [(text == label, i) for i, label in enumerate(factor.levels)]
             position = ibis.cases(*pairs, else_=-1)
         key = key * len(factor.levels) + position.cast("int64")
     return key
@@ -195,10 +194,6 @@ def _level(key: NDArray[np.int64], factors: Sequence[Factor], at: int) -> NDArra
     return found
 
 
-def _column(rows: pa.Table | pa.RecordBatch, name: str, kind: Any = np.int64) -> NDArray:
-    return rows[name].to_numpy(zero_copy_only=False).astype(kind, copy=False)
-
-
 def _collapsed(engine: Engine, kept: Table, k: int) -> dict[str, Any]:
     weight = kept.weight.cast("float64") if "weight" in kept.columns else ibis.literal(1.0)
     spent = weight * kept.exposure.cast("float64") if "exposure" in kept.columns else weight
@@ -209,10 +204,10 @@ def _collapsed(engine: Engine, kept: Table, k: int) -> dict[str, Any]:
         sums["spent"] = (spent * _UNIT).round().cast("int64").sum().cast("float64")
     grouped = kept.group_by("key", "time", "event").agg(n=kept.count(), **sums)
     cells = engine.arrow(grouped.order_by("key", "time", "event"))
-    key, time, event = (_column(cells, name) for name in ("key", "time", "event"))
-    n = _column(cells, "n", np.float64)
-    trials = _column(cells, "weight", np.float64) / _UNIT if "weight" in sums else n
-    exposure = _column(cells, "spent", np.float64) / _UNIT if "spent" in sums else trials
+    key, time, event = (column(cells, name) for name in ("key", "time", "event"))
+    n = column(cells, "n", np.float64)
+    trials = column(cells, "weight", np.float64) / _UNIT if "weight" in sums else n
+    exposure = column(cells, "spent", np.float64) / _UNIT if "spent" in sums else trials
     keys, code = np.unique(key, return_inverse=True)
     periods = int(time.max()) + 1
     both = code.reshape(-1) * periods + time
@@ -236,69 +231,12 @@ def _collapsed(engine: Engine, kept: Table, k: int) -> dict[str, Any]:
         "rows": int(n.sum()),
         "persons": int(persons.size),
         "clusters": clusters,
-        "batches": _Stream(engine, kept, keys, used, periods, persons, clusters),
+        "batches": Stream(engine, kept, keys, used, periods, persons, clusters),
     }
 
 
 def _distinct(engine: Engine, kept: Table, name: str) -> NDArray[np.int64]:
-    return np.sort(_column(engine.arrow(kept.select(name).distinct()), name))
-
-
-@dataclass(frozen=True)
-class _Stream:
-    """The rows in the engine, batch by batch."""
-
-    engine: Engine
-    kept: Table
-    keys: NDArray[np.int64]
-    cells: NDArray[np.int64]
-    periods: int
-    persons: NDArray[np.int64]
-    clusters: NDArray[np.int64]
-
-    def __call__(self) -> Iterator[Batch]:
-        code_at, cell_at = _Finder.of(self.keys), _Finder.of(self.cells)
-        person_at, cluster_at = _Finder.of(self.persons), _Finder.of(self.clusters)
-        for rows in self.engine.arrow_batches(self.kept, rows=BATCH):
-            code = code_at(_column(rows, "key"))
-            person = _column(rows, "person")
-            names = rows.schema.names
-            place = person_at(person)
-            weight = _column(rows, "weight", np.float64) if "weight" in names else None
-            weight = np.ones(code.size) if weight is None else weight
-            spent = weight
-            if "exposure" in names:
-                spent = weight * _column(rows, "exposure", np.float64)
-            yield Batch(
-                place,
-                cluster_at(_column(rows, "cluster")) if "cluster" in names else place,
-                cell_at(code * self.periods + _column(rows, "time")),
-                _column(rows, "event"),
-                weight,
-                spent,
-            )
-
-
-@dataclass(frozen=True)
-class _Finder:
-    """Positions of numbers in a sorted list: by a table where the range is small enough."""
-
-    values: NDArray[np.int64]
-    table: NDArray[np.int32] | None
-
-    @classmethod
-    def of(cls, values: NDArray[np.int64]) -> _Finder:
-        span = int(values[-1] - values[0]) + 1
-        if span > max(8 * values.size, 4_000_000):
-            return cls(values, None)
-        table = np.zeros(span, dtype=np.int32)
-        table[values - values[0]] = np.arange(values.size)
-        return cls(values, table)
-
-    def __call__(self, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self.table is None:
-            return np.searchsorted(self.values, wanted)
-        return self.table[wanted - self.values[0]].astype(np.int64)
+    return np.sort(column(engine.arrow(kept.select(name).distinct()), name))
 
 
 def _uncollapsed(
@@ -314,23 +252,23 @@ def _uncollapsed(
         )
     rows = engine.arrow(kept)
     order = np.lexsort(
-        [_column(rows, f"x{i}", np.float64) for i in range(continuous)]
-        + [_column(rows, name) for name in ("event", "key", "time", "person")]
+        [column(rows, f"x{i}", np.float64) for i in range(continuous)]
+        + [column(rows, name) for name in ("event", "key", "time", "person")]
     )
     ordered = rows.take(pa.array(order))
-    x = np.column_stack([_column(ordered, f"x{i}", np.float64) for i in range(continuous)])
-    key = _column(ordered, "key")
+    x = np.column_stack([column(ordered, f"x{i}", np.float64) for i in range(continuous)])
+    key = column(ordered, "key")
     first, code = unique_codes(x, key[:, None])
-    person = np.unique(_column(ordered, "person"), return_inverse=True)
+    person = np.unique(column(ordered, "person"), return_inverse=True)
     given = rows.schema.names
-    weight = _column(ordered, "weight", np.float64) if "weight" in given else np.ones(n)
-    share = _column(ordered, "exposure", np.float64) if "exposure" in given else np.ones(n)
-    time = _column(ordered, "time")
-    cluster = _column(ordered, "cluster" if "cluster" in given else "person")
+    weight = column(ordered, "weight", np.float64) if "weight" in given else np.ones(n)
+    share = column(ordered, "exposure", np.float64) if "exposure" in given else np.ones(n)
+    time = column(ordered, "time")
+    cluster = column(ordered, "cluster" if "cluster" in given else "person")
     pieces = Pieces(
         code=code,
         time=time,
-        event=_column(ordered, "event"),
+        event=column(ordered, "event"),
         weight=weight,
         exposure=weight * share,
         person=person[1].reshape(-1).astype(np.int64),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ibis
-from ibis.expr.types import FloatingValue, IntegerValue, Table
+from ibis.expr.types import Table
 
 from tiltakeval.errors import InputError, InputErrors, unknown
 from tiltakeval.estimates.attrition import Attrition
@@ -26,10 +26,10 @@ from tiltakeval.months import month_label
 from tiltakeval.population.person_months import (
     CATEGORIES,
     category_columns,
-    days_in_month,
     keep,
     spell_exits,
 )
+from tiltakeval.population.person_status import OTHER, band, with_status
 from tiltakeval.population.spec import STATES
 from tiltakeval.population.tables import Working
 from tiltakeval.spells.build import OPEN
@@ -38,7 +38,6 @@ from tiltakeval.spells.build import OPEN
 EXITS = ("job", "subsidised_job", "education", "uforetrygd", "other_state", "gone", "out")
 TIES = ("split", "exit_first", "entry_first")
 DECISIONS = ("next_month", "day")
-OTHER = "other"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +89,8 @@ class PeriodSpec:
     def levels(self) -> tuple[str, ...]:
         """Levels of a status column: none, then after (oldest band first), waiting, in (likewise).
         Where several hold at once, the last of them counts."""
-        after = [f"after_{_band(self.after_from, i)}" for i in range(len(self.after_from))]
-        inside = [f"in_{_band(self.in_from, i)}" for i in range(len(self.in_from))]
+        after = [f"after_{band(self.after_from, i)}" for i in range(len(self.after_from))]
+        inside = [f"in_{band(self.in_from, i)}" for i in range(len(self.in_from))]
         return ("none", *after[::-1], "waiting", *inside[::-1])
 
 
@@ -140,7 +139,7 @@ def person_periods(work: Working, spec: PeriodSpec) -> RegisterPeriods:
             where="window, age",
         )
     names = [f"status_{name}" for name in (*spec.programmes, OTHER)]
-    table = keep(work, _with_status(work, spec, rows), "periods")
+    table = keep(work, with_status(work, spec, rows), "periods")
     split = spec.ties == "split"
     levels = {name: CATEGORIES[name] for name in spec.covariates}
     return RegisterPeriods(
@@ -155,10 +154,6 @@ def person_periods(work: Working, spec: PeriodSpec) -> RegisterPeriods:
     )
 
 
-def _band(edges: tuple[int, ...], at: int) -> str:
-    return f"{edges[at]}_{edges[at + 1] - 1}" if at + 1 < len(edges) else f"{edges[at]}_up"
-
-
 def _meanings(spec: PeriodSpec) -> dict[str, StatusMeaning]:
     found = {}
     for name in (*spec.programmes, OTHER):
@@ -169,7 +164,7 @@ def _meanings(spec: PeriodSpec) -> dict[str, StatusMeaning]:
             ("after", "end", spec.after_from),
         ):
             for i, edge in enumerate(edges):
-                label = _band(edges, i)
+                label = band(edges, i)
                 period = label.replace("_up", "-").replace("_", "-")
                 found[f"{column}_{prefix}_{label}"] = StatusMeaning(name, origin, edge, period)
     return found
@@ -244,94 +239,3 @@ def _attrition(work: Working, spec: PeriodSpec, months: Table) -> Attrition:
         ("age", int(counted["p1"] or 0), int(counted["n1"] or 0)),
     ]
     return Attrition.of(spec.base, lines)
-
-
-def _with_status(work: Working, spec: PeriodSpec, rows: Table) -> Table:
-    """Rows with a status column a programme, cut where the month is split."""
-    found = _statuses(work, spec, rows)
-    count = len(spec.programmes) + 1
-    keys = ["person_id", "spell_no", "month"]
-    joined = rows.left_join(found, keys)
-    kept = [c for c in rows.columns if c not in ("left", "left_at", "person_id")]
-
-    def status(which: str) -> dict[str, IntegerValue]:
-        return {
-            f"status_{name}": ibis.coalesce(found[f"{which}{c}"], 0).cast("int16")
-            for c, name in enumerate((*spec.programmes, OTHER))
-        }
-
-    if spec.ties != "split":
-        which = "b" if spec.ties == "exit_first" else "e"
-        return joined.select(*(rows[c] for c in kept), **status(which))
-    changed: Any = ibis.literal(False)
-    for c in range(count):
-        changed = changed | (found[f"b{c}"] != found[f"e{c}"])
-    at: FloatingValue = changed.fill_null(False).ifelse(found.cut, 2.0)
-    until = (rows.event > 0).ifelse(rows.left_at, 1.0)
-    wide = joined.select(*(rows[c] for c in kept), at=at, until=until, **{
-        f"b_{n}": v for n, v in status("b").items()
-    }, **{f"e_{n}": v for n, v in status("e").items()})  # fmt: skip
-    names = [f"status_{name}" for name in (*spec.programmes, OTHER)]
-    early = wide.mutate(
-        exposure=ibis.least(wide["at"], wide.until),
-        event=(wide.until <= wide["at"]).ifelse(wide.event, 0).cast("int8"),
-        **{n: wide[f"b_{n}"] for n in names},
-    )
-    late = wide.filter(wide.until > wide["at"])
-    late = late.mutate(exposure=late.until - late["at"], **{n: late[f"e_{n}"] for n in names})
-    columns = [*kept, "exposure", *names]
-    return ibis.union(early.select(*columns), late.select(*columns))
-
-
-def _statuses(work: Working, spec: PeriodSpec, rows: Table) -> Table:
-    """Per month with any participation decided by then: status at its beginning (b<c>) and end (e<c>)
-    by status column c, and the share of the month before the change (cut)."""
-    p = work.parts
-    own = {work.code(name): c for c, name in enumerate(spec.programmes)}
-    column: Any = ibis.literal(len(own))
-    if own:
-        column = ibis.cases(*((p.code == code, c) for code, c in own.items()), else_=len(own))
-    parts = p.select(
-        "person_id", "decided", "decided_on", "begun", "start_month", "started_on", "end_month",
-        "blocked_to", column=column.cast("int8"),
-    )  # fmt: skip
-    keyed = rows.select("person_id", "spell_no", "spell_from", "month")
-    both = keyed.inner_join(parts, "person_id")
-    both = both.filter(ibis.least(both.decided, both.start_month.fill_null(OPEN)) <= both.month)
-    b, e = _code(both, spec, end=False), _code(both, spec, end=True)
-    days = days_in_month(both.month)
-    starts = both.begun & (both.start_month == both.month)
-    day = starts.ifelse(both.started_on.day(), both.decided_on.day())
-    changes = starts
-    if spec.decisions == "day":
-        changes = changes | (both.decided == both.month)
-    found = {"cut": ((day - 0.5) / days).max(where=changes)}
-    for c in range(len(own) + 1):
-        found[f"b{c}"] = b.max(where=both.column == c)
-        found[f"e{c}"] = e.max(where=both.column == c)
-    zero = {n: ibis.coalesce(v, 0) for n, v in found.items() if n != "cut"}
-    return both.group_by("person_id", "spell_no", "month").agg(cut=found["cut"], **zero)
-
-
-def _code(rows: Table, spec: PeriodSpec, *, end: bool) -> IntegerValue:
-    """Position in ``spec.levels`` of one participation in one month, at its beginning or end. A
-    decision counts as waiting in the spell it was made in."""
-    levels = spec.levels
-    k, shift = rows.month, 0 if end else 1
-    waiting_to = rows.begun.ifelse(rows.start_month - 1 + shift, rows.blocked_to)
-    lag = 1 if spec.decisions == "next_month" else shift
-    waiting = (rows.decided + lag <= k) & (k <= waiting_to) & (rows.decided >= rows.spell_from)
-    inside = rows.begun & (rows.start_month + shift <= k) & (k <= rows.end_month)
-    after = rows.begun & (k > rows.end_month)
-    since_start, since_end = k - rows.start_month, k - rows.end_month - 1
-    pairs: list[Any] = []
-    for prefix, holds, since, edges in (
-        ("in", inside, since_start, spec.in_from),
-        ("after", after, since_end, spec.after_from),
-    ):
-        for i in reversed(range(len(edges))):
-            code = levels.index(f"{prefix}_{_band(edges, i)}")
-            pairs.append(((holds & (since >= edges[i])).fill_null(False), code))
-        if prefix == "in":
-            pairs.append((waiting.fill_null(False), levels.index("waiting")))
-    return ibis.cases(*pairs, else_=0)
