@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 #: Steps a month is followed in.
-STEPS = 4
+STEPS = 2
+#: Mass points that count for less than this of a participant are left out.
+NEGLIGIBLE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +52,15 @@ class Paths:
 
 
 def paths(rates: Rates) -> Paths:
-    """Follow everyone through the stages, in steps of a quarter of a month.
+    """Follow everyone through the stages, in steps of half a month.
 
     Of those who change stage in a step, half face the next stage's hazards for all of it and half for
     none of it.
     """
     n, points, months, exits = rates.base.shape
     base = np.ascontiguousarray(rates.base.reshape(n * points, months, exits)) / STEPS
-    share = np.ascontiguousarray(rates.share.reshape(n * points))
+    share = np.where(rates.share < NEGLIGIBLE / n, 0.0, rates.share)
+    share = np.ascontiguousarray((share / share.sum()).reshape(n * points))
     one = np.ones((months * STEPS, exits))
     never = np.zeros(months * STEPS)
     waiting, inside, after = (_finer(f) for f in (rates.waiting, rates.inside, rates.after))
@@ -100,7 +103,8 @@ def _follow(  # type: ignore[no-untyped-def]
     w = np.zeros(ages + 1)  # by time waited
     p = np.zeros(ages + 1)  # by time in the programme
     a = np.zeros(ages + 1)  # by time since it ended
-    never = np.zeros(ages + 1)
+    never, ever = np.zeros(ages + 1), np.ones(ages + 1)
+    kept_waiting, kept_inside = np.exp(-begin), np.exp(-leave)
     gone = np.zeros(exits)
     for i in range(n):
         if share[i] == 0.0:
@@ -117,12 +121,12 @@ def _follow(  # type: ignore[no-untyped-def]
         for u in range(months):
             hazard = base[i, u]
             for _ in range(steps):
-                starting = _step(w, hazard, waiting, begin, gone)
+                starting = _step(w, hazard, waiting, begin, kept_waiting, gone)
                 p[0] += 0.5 * starting
-                ending = _step(p, hazard, inside, leave, gone)
+                ending = _step(p, hazard, inside, leave, kept_inside, gone)
                 p[0] += 0.5 * starting
                 a[0] += 0.5 * ending
-                _step(a, hazard, after, never, gone)
+                _step(a, hazard, after, never, ever, gone)
                 a[0] += 0.5 * ending
             for e in range(exits):
                 left[u + 1, e] += share[i] * gone[e]
@@ -131,22 +135,29 @@ def _follow(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _step(mass, hazard, factor, change, gone):  # type: ignore[no-untyped-def]
+def _step(mass, hazard, factor, change, kept, gone):  # type: ignore[no-untyped-def]
     """Move a stage (``mass`` by age) one step on; returns what changes stage and adds to ``gone``."""
-    oldest = mass.shape[0] - 1
-    moved = 0.0
+    oldest, exits = mass.shape[0] - 1, hazard.shape[0]
+    moved, leaving, staying = 0.0, 0.0, 1.0
     for m in range(oldest, -1, -1):
+        known = m < oldest  # whether the age above had the same hazards
+        for e in range(exits):
+            known = known and factor[m, e] == factor[m + 1, e]
+        if not known:
+            leaving = 0.0
+            for e in range(exits):
+                leaving += hazard[e] * factor[m, e]
+            staying = np.exp(-leaving)
         if mass[m] <= 0.0:
             continue
-        rate = change[m]
-        for e in range(hazard.shape[0]):
-            rate += hazard[e] * factor[m, e]
-        stay = mass[m] * np.exp(-rate)
+        rate = leaving + change[m]
+        stay = mass[m] * staying
+        stay *= kept[m]
         lost = mass[m] - stay
         mass[m] = 0.0
         mass[min(m + 1, oldest)] += stay
         if rate > 0.0:
             moved += lost * change[m] / rate
-            for e in range(hazard.shape[0]):
+            for e in range(exits):
                 gone[e] += lost * hazard[e] * factor[m, e] / rate
     return moved

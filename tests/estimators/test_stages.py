@@ -1,0 +1,117 @@
+"""Stages read off event histories, and months from a timing-of-events fit against the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tiltakeval.design.event_history import event_history_from_frame
+from tiltakeval.errors import InputError
+from tiltakeval.estimators.duration.mixture.steps import with_steps
+from tiltakeval.estimators.duration.months.consequences import consequences
+from tiltakeval.estimators.duration.months.mixture_law import law_of
+from tiltakeval.estimators.duration.months.paths import paths
+from tiltakeval.estimators.duration.months.stages import programmes_of, stages_of
+from tiltakeval.estimators.duration.timing_of_events import TimingOfEvents
+from tiltakeval.estimators.numerics.groups import deal_groups
+
+IN, AFTER, END = -0.5, 0.3, 0.2
+COLUMNS = ["id", "x", "aft_in", "aft_after", "start", "stop", "d"]
+
+
+def history(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Spells with a normal frailty shared by job and programme; and participants' job hazards."""
+    rng = np.random.default_rng(seed)
+    rows, hazards = [], []
+    for i in range(n):
+        x, v = rng.standard_normal(2) * (1.0, 0.7)
+        job, entry = 0.06 * np.exp(0.3 * x + v), 0.05 * np.exp(-0.2 * x + 0.5 * v)
+        leave, begin, end = rng.exponential(1 / np.array([job, entry, END]))
+        if min(leave, 40) < begin:
+            rows.append((i, x, 0, 0, 0, min(leave, 40), int(leave < 40)))
+            continue
+        if begin >= 40:
+            rows.append((i, x, 0, 0, 0, 40, 0))
+            continue
+        rows.append((i, x, 0, 0, 0, begin, 2))
+        hazards.append(job)
+        inside, after = rng.exponential(1 / (job * np.exp([IN, AFTER])))
+        stop = begin + min(inside, end, 40 - begin)
+        rows.append((i, x, 1, 0, begin, stop, int(inside < min(end, 40 - begin))))
+        if end < min(inside, 40 - begin):
+            last = stop + min(after, 40 - stop)
+            rows.append((i, x, 0, 1, stop, last, int(after < 40 - stop)))
+    return pd.DataFrame(rows, columns=COLUMNS), np.array(hazards)
+
+
+def design_of(frame: pd.DataFrame):
+    return event_history_from_frame(
+        frame, id="id", start="start", stop="stop", event="d", exits="1:job,2:programme",
+        covariates="x", programme="aft_in,aft_after",
+    )  # fmt: skip
+
+
+def effect(job: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """True effect on having left for work: closed form, mean over participants."""
+    h = h[:, None]
+    a, b = job * np.exp(IN), job * np.exp(AFTER)
+    both = END / (a + END - b) * (np.exp(-b * h) - np.exp(-(a + END) * h))
+    return (np.exp(-job * h) - np.exp(-(a + END) * h) - both).mean(axis=1)
+
+
+def test_stages_are_read_off_names_and_rows() -> None:
+    assert programmes_of(["aft_waiting", "aft_in_1_4", "aft_in_5_up", "amo", "ips_after"]) == {
+        "aft": {"waiting": ("aft_waiting",), "inside": ("aft_in_1_4", "aft_in_5_up")},
+        "amo": {"inside": ("amo",)},
+        "ips": {"after": ("ips_after",)},
+    }
+    frame = pd.DataFrame(
+        [
+            *((i, *row) for i in range(8) for row in (
+                (0, 0, 0, 0, 2, 2), (1, 0, 0, 2, 5, 0), (0, 1, 0, 5, 9, 0), (0, 0, 1, 9, 12, 1))),
+            *((i, 0, 0, 0, 0, 3, 1) for i in range(8, 12)),
+        ],
+        columns=["id", "aft_in_1_3", "aft_in_4_up", "aft_after", "start", "stop", "d"],
+    )  # fmt: skip
+    design = event_history_from_frame(
+        frame, id="id", start="start", stop="stop", event="d", exits="1:job,2:programme",
+        programme="aft_in_1_3,aft_in_4_up,aft_after",
+    )  # fmt: skip
+    found = stages_of(design, **programmes_of(design.programme)["aft"], months=10)
+    assert found.row.size == 8 and (found.elapsed == 2).all() and not found.waits
+    names = [design.covariate_names[c] for c in found.column["inside"]]
+    assert names == ["aft_in_1_3"] * 3 + ["aft_in_4_up"] * 7
+    assert (found.column["waiting"] == -1).all()
+    np.testing.assert_allclose(found.leave[:6], 0.0)
+    np.testing.assert_allclose(found.leave[6], 8 / 8)  # all end in their seventh month
+    with pytest.raises(InputError):
+        stages_of(design, inside=("aft",), months=10)
+
+
+def test_months_from_a_fit_meet_the_truth() -> None:
+    frame, job = history(1500, seed=4)
+    design = with_steps(design_of(frame), (6.0,))
+    estimator = TimingOfEvents(starts=1, path=False)
+    panel = estimator.panel(design)
+    fit = estimator.solve(panel).full
+    stages = stages_of(design, **programmes_of(design.programme)["aft"], months=8)
+    assert stages.row.size == job.size
+    assert np.abs(stages.leave[:4] / END - 1).max() < 0.35
+    first = np.r_[True, np.diff(design.person) != 0]
+    groups = deal_groups(design.cluster[first], kind="person", max_groups=2000)
+    law = law_of(
+        panel, fit, design, stages, cuts=(6.0,), groups=groups, kind="opg",
+        labels={"programme": "aft", "population": "file", "estimand": "vs_no_programme"},
+    )  # fmt: skip
+    assert law.exits == ("job",)
+    rates = law.rates(law.theta, 8)
+    np.testing.assert_allclose(rates.share.sum(), 1.0)
+    # who takes part is judged by the past: participants' mean hazard isn't that of everybody
+    got = paths(rates).without[:, 0]
+    want = 1 - np.exp(-job * np.arange(9)[:, None]).mean(axis=1)
+    assert np.abs(got - want).max() < 0.08
+    table = consequences(law, months=8, windows=(6,)).table
+    rows = table[(table.term == "effect") & (table.outcome == "job")]
+    z = (rows.estimate - effect(job, np.arange(1, 9))) / rows.std_error
+    assert z.abs().max() < 3 and 0.01 < rows.std_error.iloc[-1] < 0.1
