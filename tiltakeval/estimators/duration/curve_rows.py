@@ -153,22 +153,24 @@ def _levels(design: Durations) -> Iterator[tuple[str, Bools]]:
 
 
 def _transformed(found: Estimates, sizes: Floats, kind: Any, groups: int) -> pd.DataFrame:
-    """Intervals and bands of probabilities on a scale that keeps them within 0 and 1."""
+    """Intervals and bands on a scale that keeps probabilities within 0 and 1, and times (as shares
+    of the horizon) within 0 and the horizon."""
     table = found.table.copy()
     rows = ((table["status"] == "ok") & ~table["term"].str.endswith("difference")).to_numpy()
-    p, se = (table.loc[rows, name].to_numpy() for name in ("estimate", "std_error"))
+    is_time = table.loc[rows, "term"].str.startswith("time_").to_numpy()
+    whole = np.where(is_time, table.loc[rows, "horizon"].to_numpy(dtype=np.float64), 1.0)
+    p, se = (table.loc[rows, name].to_numpy() / whole for name in ("estimate", "std_error"))
     critical = stats.t.ppf(0.5 + found.table["conf_level"].iloc[0] / 2, row_degrees(table, groups))
-    size = sizes[rows]
-    table.loc[rows, "conf_low"], table.loc[rows, "conf_high"] = probability_interval(
-        p, se, critical[rows], size, kind
-    )
-    band = table["band_high"].to_numpy()[rows] - p
+    critical, size = critical[rows], sizes[rows]
+    low, high = probability_interval(p, se, critical, size, kind)
+    table.loc[rows, "conf_low"], table.loc[rows, "conf_high"] = low * whole, high * whole
+    band = table["band_high"].to_numpy()[rows] / whole - p
     with np.errstate(divide="ignore", invalid="ignore"):
-        wide = np.where(se > 0, band / se, critical[rows])
-    low, high = probability_interval(p, se, np.fmax(wide, critical[rows]), size, kind)
+        wide = np.where(se > 0, band / se, critical)
+    low, high = probability_interval(p, se, np.fmax(wide, critical), size, kind)
     seen = np.isfinite(band)
-    table.loc[rows, "band_low"] = np.where(seen, low, np.nan)
-    table.loc[rows, "band_high"] = np.where(seen, high, np.nan)
+    table.loc[rows, "band_low"] = np.where(seen, low * whole, np.nan)
+    table.loc[rows, "band_high"] = np.where(seen, high * whole, np.nan)
     return table
 
 

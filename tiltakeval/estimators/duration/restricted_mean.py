@@ -13,6 +13,7 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.duration.arm_weights import Adjust
 from tiltakeval.estimators.duration.curve_rows import Wanted, estimate_curves, whole_times
 from tiltakeval.estimators.duration.exits import single_exit
+from tiltakeval.estimators.duration.intervals import Interval, check_interval
 from tiltakeval.estimators.duration.product_limit import Ties
 
 HORIZONS = (6, 12, 24, 36)
@@ -25,7 +26,8 @@ class RestrictedMean:
     Areas under the product-limit curves: ``time_in_state`` is the integral of S to the horizon
     (Royston & Parmar 2011) and ``time_lost`` by an exit that of its cumulative incidence (Andersen
     2013); the times add up to the horizon. In the spells' time unit. ``times`` are the horizons, by
-    default 6, 12, 24 and 36 as far as spells are followed; other options as in ``KaplanMeier``.
+    default 6, 12, 24 and 36 as far as spells are followed; other options as in ``KaplanMeier``
+    (intervals are on the scale of the time's share of the horizon).
     Differences between arms have terms ``time_in_state_difference`` and ``time_lost_difference``.
     """
 
@@ -33,11 +35,13 @@ class RestrictedMean:
     ties: Ties = "exits_first"
     adjust: Adjust = "auto"
     floor: float = 0.01
+    interval: Interval = "wilson"
     level: float = 0.95
     bands: bool = True
 
     def estimate(self, design: Durations) -> Estimates:
         """Rows by arm, subgroup and horizon. Raises InputError."""
+        check_interval(self.interval)
         longest = design.duration.max()
         default = np.array([t for t in HORIZONS if t <= longest], dtype=np.float64)
         if not len(tuple(np.atleast_1d(self.times))) and not default.size:
