@@ -36,7 +36,7 @@ def check_delayed_entry(design: EventHistory, *, condition: bool) -> None:
         length = np.bincount(
             np.searchsorted(numbers, of_spell), weights=early.duration, minlength=entry.size
         )
-        known = length[: entry.size]
+        known = np.asarray(length[: entry.size], dtype=np.float64)
     lost = int((entry > known + 1e-6 * np.maximum(entry, 1.0)).sum())
     if lost:
         raise InputError(

@@ -215,7 +215,8 @@ def _peaks(values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         for k in (-1, 0, 1):
             if i or k:
                 peak &= values >= padded[1 + i : 1 + i + rows, 1 + k : 1 + k + columns]
-    return np.nonzero(peak)
+    row, column = np.nonzero(peak)
+    return row.astype(np.int64), column.astype(np.int64)
 
 
 class _Surface:

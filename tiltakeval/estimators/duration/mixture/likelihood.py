@@ -274,7 +274,7 @@ class _Sums:
         w: Floats,
         a: Floats,
         d: Floats,
-        x: Floats,
+        x: NDArray[np.floating],
         mean: Floats,
         spread: Floats,
     ) -> None:

@@ -20,7 +20,7 @@ from tiltakeval.estimators.numerics.groups import mix
 
 Progress = Callable[[str, Fit], None]
 #: With more persons, the search begins in a sample of them: a tenth, but no fewer than ``SAMPLE``.
-LARGE, SAMPLE = 50_000, 20_000
+LARGE, SAMPLE = 15_000, 4_000
 _SAMPLE_SEED = 20_03
 
 
@@ -62,6 +62,8 @@ def solve(
     reached = [full.loglik]
     for number in range(1, starts):
         other = _other_start(panel, one, full, number)
+        if panel.persons > LARGE:
+            other = _from_sample(panel, other, box)
         found = full_solution(panel, other, box, known=full, **options)  # type: ignore[arg-type]
         reached.append(found.loglik)
         if found.loglik > full.loglik + 1e-6:
@@ -83,15 +85,15 @@ def solve(
     return Solution(full=full, path=fits, box=box, starts=tuple(reached), seconds=seconds)
 
 
-def _from_sample(panel: Panel, one: Fit, box: Box) -> Fit:
-    """Where the search in a sample of persons ends: near the solution, at a fraction of the work."""
+def _from_sample(panel: Panel, begin: Fit, box: Box) -> Fit:
+    """Where a search in a sample of persons ends: near the solution, at a fraction of the work."""
     size = max(SAMPLE, panel.persons // 10)
     chosen = np.argsort(mix(_SAMPLE_SEED, np.arange(panel.persons)), kind="stable")[:size]
     inside = np.zeros(panel.persons, dtype=bool)
     inside[chosen] = True
     part = only_units(panel, inside[panel.person])
-    at = hazards(part, one.at.beta)
-    start = replace(one, at=at, loglik=log_likelihood(part, at, one.mixing))
+    at = hazards(part, begin.at.beta)
+    start = replace(begin, at=at, loglik=log_likelihood(part, at, begin.mixing))
     found = full_solution(part, start, box, tolerance=1.0)
     at = hazards(panel, found.at.beta)
     return replace(found, at=at, loglik=log_likelihood(panel, at, found.mixing), certificate=None)

@@ -121,7 +121,7 @@ def panel_of(design: EventHistory, *, varying: Sequence[str] = (), interval: boo
     opens = np.flatnonzero(np.r_[True, np.diff(unit) != 0])
     first = np.r_[opens, unit.size].astype(np.int64)
     channel, transition, channel_names, enters = _channels(design, x, possible, varying)
-    keep = enters.any(axis=0)
+    keep = np.asarray(enters.any(axis=0), dtype=bool)
     x, enters = x[:, keep], enters[:, keep]
     names = tuple(name for name, k in zip(design.covariate_names, keep) if k)
     low = np.minimum.reduceat(x, opens, axis=0)

@@ -233,9 +233,12 @@ def _average(
 def _row(part: Part, target: Target, period: str) -> dict[str, Any]:
     design = part.design
     at_risk = design.at_risk[:, target.transition]
-    inside = at_risk
-    if target.is_effect:
-        inside = at_risk & (design.covariates[:, design.covariate_names.index(target.name)] > 0)
+    inside, binary = at_risk, False
+    if target.name in design.covariate_names:
+        values = design.covariates[:, design.covariate_names.index(target.name)]
+        binary = bool(np.isin(values[at_risk], (0.0, 1.0)).all())
+    if binary:  # the row tells of those who have a 1: their counts decide its release
+        inside = at_risk & (values > 0)
     others = at_risk & ~inside
     events = inside & (design.event == target.transition + 1)
     term = "log_hazard_ratio" if target.is_effect else "coefficient"
@@ -246,7 +249,7 @@ def _row(part: Part, target: Target, period: str) -> dict[str, Any]:
         "period": period,
         "term": f"{term}_by_points" if period else term,
         "n_treated": int(np.unique(design.person[inside]).size),
-        "n_comparison": int(np.unique(design.person[others]).size) if target.is_effect else pd.NA,
+        "n_comparison": int(np.unique(design.person[others]).size) if binary else pd.NA,
         "n_events": int(events.sum()),
         "status": "ok",
     }
