@@ -57,7 +57,9 @@ def estimand(view: View) -> list[Block]:
         blocks.append(Para(words("estimand.level_event_history")))
     if view.table["term"].isin(["effect", "placebo"]).any() or view.spells:
         blocks.append(Para(words("estimand.uncertainty")))
-        if (view.populations or view.spells or view.trials) and view.table["band_low"].notna().any():
+        if (view.populations or view.spells or view.trials) and view.table[
+            "band_low"
+        ].notna().any():
             blocks.append(Para(words("estimand.band")))
     return blocks
 

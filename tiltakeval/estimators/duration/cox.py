@@ -200,7 +200,8 @@ class _Rows:
                 "n_events": int(exits.sum()),
                 "n_clusters": clusters,
             }
-            if status:
+            # a row of a 0/1 covariate tells of those who have it: their counts decide its release
+            if np.isin(d.covariates[rows, c], (0.0, 1.0)).all():
                 on = d.covariates[:, c] != 0
                 record["n_treated"] = _count(d.person, rows & on)
                 record["n_comparison"] = _count(d.person, rows & ~on)
