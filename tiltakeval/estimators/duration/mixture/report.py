@@ -128,9 +128,9 @@ def table_of(
             blocks.append(block)
             run = run or told
         had = {(t.name, t.outcome) for t in own}
-        clusters = int(np.unique(groups.cluster[part.person]).size)
         for target in targets:
             if (target.name, target.outcome) not in had:
+                clusters = int(np.unique(groups.cluster[part.person]).size)
                 lost = {"estimate": np.nan, "status": "not_supported", "n_clusters": clusters}
                 records.append({**_row(part, target, ""), **lost})
     table = tidy(pd.DataFrame(records)).assign(
@@ -248,11 +248,17 @@ def _row(part: Part, target: Target, period: str) -> dict[str, Any]:
         "outcome": target.outcome,
         "period": period,
         "term": f"{term}_by_points" if period else term,
-        "n_treated": int(np.unique(design.person[inside]).size),
+        "n_treated": _persons(design, inside),
         "n_comparison": int(np.unique(design.person[others]).size) if binary else pd.NA,
         "n_events": int(events.sum()),
         "status": "ok",
     }
+
+
+def _persons(design: EventHistory, rows: NDArray[np.bool_]) -> int:
+    """How many persons have any of the rows; a person's rows are adjacent."""
+    who = design.person[rows]
+    return int(np.count_nonzero(np.diff(who)) + (who.size > 0))
 
 
 def _all_errors(targets: Sequence[Target], errors: Errors) -> dict[str, dict[str, float]]:
