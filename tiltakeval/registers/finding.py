@@ -55,9 +55,8 @@ def finding(
 def masked(values: Sequence[str], counts: Sequence[int], name: str) -> pd.DataFrame:
     """A small table of values and their row counts as text, largest first, small ones as "<5"."""
     order = sorted(range(len(values)), key=lambda i: (-counts[i], str(values[i])))
-    return pd.DataFrame(
-        {name: [values[i] for i in order], "rows": [shown(int(counts[i])) for i in order]}
-    )
+    named = pd.Series([values[i] for i in order], dtype=object)  # a missing value stays None
+    return pd.DataFrame({name: named, "rows": [shown(int(counts[i])) for i in order]})
 
 
 def describe(check: Check) -> str:
