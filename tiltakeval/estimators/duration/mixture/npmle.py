@@ -10,7 +10,7 @@ import numpy as np
 
 from tiltakeval.estimators.duration.mixture.directions import Box, maxima
 from tiltakeval.estimators.duration.mixture.hazards import hazards
-from tiltakeval.estimators.duration.mixture.likelihood import log_likelihood
+from tiltakeval.estimators.duration.mixture.likelihood import Mixing, evaluate, log_likelihood
 from tiltakeval.estimators.duration.mixture.newton import Fit, maximise
 from tiltakeval.estimators.duration.mixture.panel import Panel, only_units
 from tiltakeval.estimators.duration.mixture.path import path_by_points
@@ -50,6 +50,9 @@ def solve(
 ) -> Solution:
     """Maximise the likelihood over coefficients and mixing distribution."""
     clock = time.process_time()
+    _compile(panel)
+    seconds = {"compilation": time.process_time() - clock}
+    clock = time.process_time()
     one, box = one_point(panel)
     begin = one
     if restart is not None:
@@ -69,7 +72,7 @@ def solve(
         if found.loglik > full.loglik + 1e-6:
             full = found
     full = _certified(panel, full, box)
-    seconds = {"search": time.process_time() - clock}
+    seconds["search"] = time.process_time() - clock
     clock = time.process_time()
     fits = {1: one, full.points: full}
     if path and full.points > 1:
@@ -83,6 +86,22 @@ def solve(
             fits = {j: f for j, f in fits.items() if j < full.points} | {full.points: full}
     seconds["path"] = time.process_time() - clock
     return Solution(full=full, path=fits, box=box, starts=tuple(reached), seconds=seconds)
+
+
+def _compile(panel: Panel) -> None:
+    """Have every kernel compiled, or read from the cache, on a few units."""
+    few = only_units(panel, np.arange(panel.units) < 8)
+    at = hazards(few, np.zeros(few.active.shape))
+    c = few.channels
+    mixing = Mixing(mu=np.full((c, 2), -2.0), p=np.full(2, 0.5), top=np.full(c, np.inf))
+    evaluate(few, at, mixing)
+    evaluate(few, at, mixing, precise=False)
+    maxima(
+        few,
+        at,
+        mixing,
+        Box(low=mixing.mu[:, 0] - 1, high=mixing.mu[:, 0] + 1, middle=mixing.mu[:, 0]),
+    )
 
 
 def _from_sample(panel: Panel, begin: Fit, box: Box) -> Fit:

@@ -21,6 +21,8 @@ Progress = Callable[[str, Fit], None]
 #: New points a round.
 MOST_NEW = 6
 MANY_COEFFICIENTS = 40
+#: Newton steps before looking again for points: two points on their way to one take very many.
+PATIENCE = 12
 
 
 def one_point(panel: Panel) -> tuple[Fit, Box]:
@@ -103,9 +105,10 @@ def full_solution(
         many = panel.coefficients > MANY_COEFFICIENTS
         if many:
             # steps in the mass points alone are cheap, and leave fewer to be taken in everything
-            fit = maximise(panel, fit, tolerance=accuracy, fixed_coefficients=True)
+            fit = maximise(panel, fit, tolerance=accuracy, rounds=PATIENCE, fixed_coefficients=True)
         if not many or number < 2 or number % 4 == 3 or found.largest < 2.0:
-            fit = maximise(panel, fit, tolerance=accuracy, polish=precise)
+            steps = 4 if many and number > 0 else PATIENCE
+            fit = maximise(panel, fit, tolerance=accuracy, rounds=steps, polish=precise)
         fit = tidied(panel, fit, box)
     return best
 
