@@ -102,7 +102,9 @@ def main() -> None:
             for name, values in hits.items():
                 share = float(np.mean(values))
                 error = float(np.sqrt(share * (1 - share) / len(values)))
-                print(f"{shape:30s} {persons:8d}  {name:20s} {100 * share:5.1f} ({100 * error:.1f})")
+                print(
+                    f"{shape:30s} {persons:8d}  {name:20s} {100 * share:5.1f} ({100 * error:.1f})"
+                )
                 results.append([shape, persons, name, round(share, 4), len(values)])
     out = Path(__file__).parent / "results" / "lock_in_coverage.json"
     out.write_text(
