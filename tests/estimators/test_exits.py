@@ -305,3 +305,23 @@ def test_curves_equal_a_plain_loop_over_times(seed: int, ties: str) -> None:
     np.testing.assert_allclose(found.value[0], survival, atol=1e-12)
     np.testing.assert_allclose(read(curve, "incidence", times, **settings).value, incidence)
     np.testing.assert_allclose(found.z.sum(axis=1), 0, atol=1e-12)
+
+
+def test_an_exit_nobody_took_is_bounded_by_all_whose_fate_is_known() -> None:
+    n = 125
+    rng = np.random.default_rng(1)
+    arm = np.repeat([0, 1], n).astype(np.int16)
+    event = np.ones(2 * n, dtype=np.int16)
+    event[:5] = 2  # only in the first arm
+    design = make_durations(2 * n)
+    design = replace(
+        design, duration=rng.geometric(0.1, 2 * n).astype(float), event=event, arm=arm,
+        event_names=("job", "pension"), weight=np.ones(2 * n), person=np.arange(2 * n),
+        entry=np.zeros(2 * n), subgroups={},
+    )  # fmt: skip
+    last = int(design.duration[arm == 1].max())
+    table = build("aalen_johansen", times=(last,)).estimate(design).table
+    row = table[(table.outcome == "pension") & (table.term == "cumulative_incidence")].iloc[-1]
+    assert row.programme == design.arms[1] and row.estimate == 0 and row.n_events == 0
+    critical = 1.96**2  # one is left at the end, but all have been seen to leave otherwise
+    np.testing.assert_allclose(row.conf_high, critical / (n + critical), rtol=0.03)

@@ -268,13 +268,15 @@ class _Rows:
 
     def _levels_of(self, side: _Side, label: str, programme: str, suffix: str = "") -> None:
         clusters = self._clusters(side.rows)
+        # who has left by another exit is known not to leave by this one: only censoring tells nothing
+        told = side.at_risk + side.events.sum(axis=0)
         for k, wanted in enumerate(self.wanted):
             for j, outcome in enumerate(wanted.outcomes):
                 self._append(
                     None if side.readings is None else side.readings[k].value[j],
                     None if side.readings is None else side.readings[k].z[j],
                     side.at_risk > 0,
-                    sizes=np.minimum(side.at_risk, max(side.effective, 1.0)),
+                    sizes=np.minimum(told, max(side.effective, 1.0)),
                     programme=programme,
                     subgroup=label,
                     outcome=outcome,
