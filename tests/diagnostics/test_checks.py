@@ -100,6 +100,8 @@ def test_all_programmes_together_are_tested_at_the_stated_level() -> None:
             else:
                 clean += found.status == "failed"
     assert hidden > 40
+    alone = make_design(400, seed=0, arms=2, recurring=False)
+    assert not checked(alone, ["placebo_together"])  # one programme: nothing to take together
     assert clean <= 9  # 5 % of 60 is 3; more than 9 has probability 0.001
 
 

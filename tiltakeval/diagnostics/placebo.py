@@ -69,16 +69,27 @@ def placebo_outcomes(*, estimates: Estimates, placebo_level: float = 0.05) -> tu
 
 
 def placebo_together(*, estimates: Estimates, placebo_level: float = 0.05) -> tuple[Check, ...]:
-    """A check per population: joint test, over its programmes, of the mean of the first placebo outcome.
+    """A check per population with several programmes: joint test, over them, of the mean of the first
+    placebo outcome.
 
-    It sees what shows a little in every programme and clearly in none. As `placebo_outcomes`
-    otherwise; the same test where there is one programme and one outcome.
+    It sees what shows a little in every programme and clearly in none. As `placebo_outcomes` otherwise.
     """
-    key, found = "placebo_together", []
-    for scope, part in _parts(estimates):
-        first = part[part["outcome"] == part["outcome"].iloc[0]]
-        found.append(_check(key, estimates, first, "programme", scope, placebo_level))
-    return tuple(found) or (Check(key=key, status="not_evaluated", threshold=placebo_level),)
+    key = "placebo_together"
+    parts = list(_parts(estimates))
+    if not parts:
+        return (Check(key=key, status="not_evaluated", threshold=placebo_level),)
+    return tuple(
+        _check(
+            key,
+            estimates,
+            part[part["outcome"] == part["outcome"].iloc[0]],
+            "programme",
+            scope,
+            placebo_level,
+        )
+        for scope, part in parts
+        if part["programme"].nunique() > 1
+    )
 
 
 def _parts(estimates: Estimates, *more: str) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
