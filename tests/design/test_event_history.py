@@ -190,3 +190,14 @@ def test_the_reference_file(shared: Path) -> None:
     assert (found.n, found.persons) == (8589, 5000)
     assert np.array_equal(found.at_risk[:, 1], df.alpha == 0)
     np.testing.assert_allclose(found.duration, df.duration, rtol=1e-9, atol=1e-12)
+
+
+def test_taking_rows_takes_all_that_belongs_to_them() -> None:
+    whole = history(subgroups="sex")
+    rows = np.array([5, 0, 0])
+    part = whole.take(rows)
+    for name in ("person", "start", "stop", "event", "at_risk", "covariates", "weight", "cluster"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
+    np.testing.assert_array_equal(part.subgroups["sex"].codes, whole.subgroups["sex"].codes[rows])
+    np.testing.assert_array_equal(part.duration, whole.duration[rows])
+    assert whole.take(whole.person == 0).n == 3

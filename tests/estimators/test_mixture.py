@@ -27,7 +27,7 @@ from tiltakeval.estimators.duration.mixture.likelihood import (
 )
 from tiltakeval.estimators.duration.mixture.newton import Fit, maximise
 from tiltakeval.estimators.duration.mixture.npmle import solve
-from tiltakeval.estimators.duration.mixture.panel import Panel, panel_of
+from tiltakeval.estimators.duration.mixture.panel import Panel, panel_of, until
 from tiltakeval.estimators.duration.mixture.path import path_by_points
 from tiltakeval.estimators.duration.mixture.search import full_solution, one_point
 from tiltakeval.estimators.duration.mixture.steps import with_steps
@@ -96,6 +96,32 @@ def test_gradient_and_hessian_are_those_of_the_log_likelihood(case: str) -> None
     np.testing.assert_allclose(found.hessian, second, atol=1e-4)
     scores = unit_scores(panel, *unpack(theta), 0, panel.units)
     np.testing.assert_allclose(panel.weight @ scores, found.gradient, atol=1e-8)
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_histories_up_to_a_row_have_the_density_of_these_rows(case: str) -> None:
+    panel = CASES[case]()
+    unpack, theta = at_random(panel, points=1)
+    at, mixing = unpack(theta)
+    rng = np.random.default_rng(2)
+    unit = np.sort(rng.choice(panel.units, 80))
+    stop = rng.integers(panel.first[unit] + 1, panel.first[unit + 1] + 1)
+    part = until(panel, unit, stop)
+    got = densities(part, hazards(part, at.beta), mixing)
+    end_of = np.cumsum(panel.event > 0) - 1
+    by_hand = np.zeros(unit.size)
+    for i, (u, last) in enumerate(zip(unit, stop)):
+        for r in range(panel.first[u], last):
+            x = np.r_[panel.x_unit[u], panel.x_row[r]]
+            c = panel.channel[r]
+            rate = np.where(c >= 0, np.exp(at.beta @ x + mixing.mu[c, 0]), 0.0)
+            by_hand[i] -= panel.length[r] * rate.sum()
+            if panel.event[r]:
+                by_hand[i] += np.log(rate[panel.event[r] - 1])
+                if panel.ends is not None:
+                    total, length = rate.sum(), panel.ends.length[end_of[r]]
+                    by_hand[i] += np.log(-np.expm1(-length * total) / total)
+    np.testing.assert_allclose(got, by_hand, atol=1e-10)
 
 
 def test_many_covariates_take_another_way_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from tiltakeval.design.event_history import EventHistory, event_history_from_fra
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators import build
 from tiltakeval.estimators.duration.timing_of_events import TimingOfEvents
 
 QUICK = {"starts": 1, "path": False}
@@ -87,6 +88,12 @@ def test_clusters_widen_the_errors(events: pd.DataFrame) -> None:
     twice = TimingOfEvents(**QUICK).estimate(clustered)
     assert twice.run["errors"] == "sandwich"
     assert effects(twice)["after"][1] == pytest.approx(effects(once)["after"][1], rel=2e-3)
+    assert once.influence is not None and once.influence.kind == "person"
+    others = [build(key).estimate(clustered) for key in ("cox", "grouped_hazard")]
+    kinds = [None if f.influence is None else f.influence.kind for f in (twice, *others)]
+    assert kinds == ["cluster"] * 3
+    assert twice.influence is not None and others[0].influence is not None
+    assert twice.influence.frame == others[0].influence.frame  # so that they can be compared
 
 
 def test_other_choices_of_the_number_of_points(events: pd.DataFrame, found: Estimates) -> None:

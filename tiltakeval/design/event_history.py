@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,33 @@ class EventHistory:
     def duration(self) -> NDArray[np.float64]:
         """[R] length of each row."""
         return self.stop - self.start
+
+    @property
+    def cluster_kind(self) -> str:
+        """What errors are clustered by: "person", or "cluster" where clusters are declared."""
+        return "person" if np.array_equal(self.cluster, self.person) else "cluster"
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> EventHistory:
+        """The design with some of its rows (a mask, or positions, which may repeat).
+
+        Persons keep their numbers, and ``before`` stays as it is.
+        """
+        return replace(
+            self,
+            person=self.person[rows],
+            start=self.start[rows],
+            stop=self.stop[rows],
+            event=self.event[rows],
+            at_risk=self.at_risk[rows],
+            covariates=self.covariates[rows],
+            weight=self.weight[rows],
+            cluster=self.cluster[rows],
+            spell=None if self.spell is None else self.spell[rows],
+            subgroups={
+                name: Subgroup(levels=group.levels, codes=group.codes[rows])
+                for name, group in self.subgroups.items()
+            },
+        )
 
 
 def event_history_from_frame(

@@ -69,6 +69,7 @@ def periods_of_history(history: EventHistory, edges: Floats) -> PersonPeriods:
         ),
         edges=edges,
         whole=whole,
+        cluster_kind=history.cluster_kind,
         subgroups={name: Subgroup(levels=g.levels, codes=g.codes[kept]) for name, g in groups},
         population=history.population,
         estimand=history.estimand,

@@ -115,7 +115,7 @@ class _Rows:
     def __post_init__(self) -> None:
         d = self.design
         size = max_groups(int(d.cluster.max()) + 1, max(d.covariates.shape[1], 1))
-        self.groups: Groups = deal_groups(d.cluster, kind="person", max_groups=size)
+        self.groups: Groups = deal_groups(d.cluster, kind=d.cluster_kind, max_groups=size)
 
     def add(self, j: int, label: str, inside: Bools) -> None:
         """Fit transition ``j`` among ``inside`` [R] and add its rows."""
@@ -235,7 +235,7 @@ class _Rows:
         if o.errors == "cluster":
             influence = Influence(
                 frame=self.groups.frame,
-                kind="person",
+                kind=d.cluster_kind,
                 n_clusters=self.groups.n_clusters,
                 values={str(i): z for i, (_, z) in enumerate(self.blocks)},
                 rows={str(i): rows for i, (rows, _) in enumerate(self.blocks)},

@@ -33,16 +33,9 @@ class Ends:
         """The rows of units lo:hi."""
         return slice(*np.searchsorted(self.unit, (lo, hi)))
 
-    def take(self, keep: NDArray[np.bool_]) -> Ends:
-        """The rows of the units kept, units numbered anew."""
-        number = np.cumsum(keep) - 1
-        rows = keep[self.unit]
-        return Ends(
-            unit=number[self.unit[rows]],
-            length=self.length[rows],
-            x=self.x[rows],
-            channel=self.channel[rows],
-        )
+    def take(self, rows: NDArray[np.int64], unit: NDArray[np.int64]) -> Ends:
+        """Some of the rows, of the units ``unit`` (in order)."""
+        return Ends(unit=unit, length=self.length[rows], x=self.x[rows], channel=self.channel[rows])
 
 
 def log_shape(z: Floats) -> Floats:

@@ -136,11 +136,8 @@ def panel_of(design: EventHistory, *, varying: Sequence[str] = (), interval: boo
     x = (x - centre) / scale
     happened = event > 0
     row_unit = np.repeat(np.arange(opens.size), np.diff(first))
-    events = np.zeros((opens.size, transition.size))
-    at = channel[happened, event[happened] - 1]
-    np.add.at(events, (row_unit[happened], at), 1.0)
-    x_events = np.zeros((opens.size, len(design.transitions), x.shape[1] - p1))
-    np.add.at(x_events, (row_unit[happened], event[happened] - 1), x[happened, p1:])
+    x_row = np.ascontiguousarray(x[:, p1:])
+    events, x_events = _event_sums(transition.size, row_unit, event, channel, x_row, opens.size)
     ends = None
     if interval:
         ends = Ends(
@@ -155,7 +152,7 @@ def panel_of(design: EventHistory, *, varying: Sequence[str] = (), interval: boo
         person=person[opens],
         first=first,
         x_unit=np.ascontiguousarray(x[opens, :p1]),
-        x_row=np.ascontiguousarray(x[:, p1:]),
+        x_row=x_row,
         length=np.ascontiguousarray(length),
         event=event,
         channel=np.ascontiguousarray(channel),
@@ -182,21 +179,54 @@ def drop_weightless(panel: Panel) -> Panel:
 
 def only_units(panel: Panel, keep: NDArray[np.bool_]) -> Panel:
     """The panel with some of its units; persons keep their numbers."""
-    rows = np.repeat(keep, np.diff(panel.first))
+    return until(panel, np.flatnonzero(keep), panel.first[1:][keep])
+
+
+def until(panel: Panel, unit: Ints, stop: Ints) -> Panel:
+    """Units [N] (some may be there more than once), each with its rows before row ``stop`` [N]."""
+    counts = stop - panel.first[unit]
+    first = np.r_[0, np.cumsum(counts)].astype(np.int64)
+    rows = np.repeat(panel.first[unit] - first[:-1], counts) + np.arange(first[-1])
+    of_row = np.repeat(np.arange(unit.size), counts)
+    event, channel, x_row = panel.event[rows], panel.channel[rows], panel.x_row[rows]
+    events, x_events = _event_sums(panel.transition.size, of_row, event, channel, x_row, unit.size)
+    ends = panel.ends
+    if ends is not None:
+        happened = event > 0
+        number = np.cumsum(panel.event > 0) - 1
+        ends = ends.take(number[rows[happened]], of_row[happened])
     return replace(
         panel,
-        weight=panel.weight[keep],
-        person=panel.person[keep],
-        first=np.r_[0, np.cumsum(np.diff(panel.first)[keep])].astype(np.int64),
-        x_unit=panel.x_unit[keep],
-        x_row=panel.x_row[rows],
+        weight=panel.weight[unit],
+        person=panel.person[unit],
+        first=first,
+        x_unit=panel.x_unit[unit],
+        x_row=x_row,
         length=panel.length[rows],
-        event=panel.event[rows],
-        channel=panel.channel[rows],
-        events=panel.events[keep],
-        x_events=panel.x_events[keep],
-        ends=None if panel.ends is None else panel.ends.take(keep),
+        event=event,
+        channel=channel,
+        events=events,
+        x_events=x_events,
+        ends=ends,
     )
+
+
+def _event_sums(
+    channels: int,
+    unit: Ints,
+    event: NDArray[np.int16],
+    channel: NDArray[np.int16],
+    x_row: Floats,
+    units: int,
+) -> tuple[Floats, Floats]:
+    """``events`` [U, C] and ``x_events`` [U, K, p2] of rows [R] of the units ``unit`` [R]."""
+    happened = np.flatnonzero(event > 0)
+    of, t = unit[happened], event[happened] - 1
+    events = np.zeros((units, channels))
+    np.add.at(events, (of, channel[happened, t]), 1.0)
+    x_events = np.zeros((units, channel.shape[1], x_row.shape[1]))
+    np.add.at(x_events, (of, t), x_row[happened])
+    return events, x_events
 
 
 def _with_before(design: EventHistory) -> tuple[Ints, Ints, Floats]:

@@ -107,13 +107,11 @@ def table_of(
     whole = parts[0]
     assert whole.solution is not None
     targets = targets_of(whole.panel)
-    clustered = not np.array_equal(whole.design.cluster, whole.design.person)
     if kind == "auto":
-        plain = not clustered and not whole.panel.conditional
+        plain = whole.design.cluster_kind == "person" and not whole.panel.conditional
         kind = "opg" if plain and (whole.panel.weight == 1.0).all() else "sandwich"
     columns = len(targets) * (len(parts) + len(whole.solution.path))
-    cluster_kind = "cluster" if clustered else "person"
-    groups = _groups(whole.design, columns, cluster_kind)
+    groups = _groups(whole.design, columns)
     records: list[dict[str, Any]] = []
     positions: list[int] = []
     blocks: list[Floats] = []
@@ -142,7 +140,7 @@ def table_of(
     )
     influence = Influence(
         frame=groups.frame,
-        kind=cluster_kind,
+        kind=whole.design.cluster_kind,
         n_clusters=groups.n_clusters,
         values={"timing_of_events": np.concatenate(blocks, axis=1)},
         rows={"timing_of_events": np.array(positions)},
@@ -197,11 +195,11 @@ def _rows_of(
     return rows, np.concatenate(z, axis=1), told
 
 
-def _groups(design: EventHistory, columns: int, kind: str) -> Groups:
+def _groups(design: EventHistory, columns: int) -> Groups:
     first = np.r_[True, np.diff(design.person) != 0]
     cluster = design.cluster[first]
     most = max(MAX_GROUPS, cluster.size if cluster.size * columns <= EXACT_BELOW else 0)
-    return deal_groups(cluster, kind=kind, max_groups=most)
+    return deal_groups(cluster, kind=design.cluster_kind, max_groups=most)
 
 
 def _taken(groups: Groups, person: NDArray[np.int64]) -> Groups:

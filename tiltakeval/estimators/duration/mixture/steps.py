@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.event_history import EventHistory
 from tiltakeval.errors import InputError
 
@@ -64,21 +63,12 @@ def _cut(design: EventHistory, times: NDArray[np.float64], names: tuple[str, ...
     flags = (step[:, None] == np.arange(1, times.size + 1)).astype(np.float64)
     k = len(design.transitions)
     return replace(
-        design,
-        person=design.person[row],
+        design.take(row),
         start=start,
         stop=stop,
         event=np.where(final, design.event[row], 0).astype(np.int16),
-        at_risk=design.at_risk[row],
         covariates=np.concatenate([design.covariates[row], flags], axis=1),
         covariate_names=(*design.covariate_names, *names),
         enters=np.concatenate([design.enters, np.ones((k, times.size), dtype=bool)], axis=1),
-        weight=design.weight[row],
-        cluster=design.cluster[row],
-        spell=None if design.spell is None else design.spell[row],
-        subgroups={
-            name: Subgroup(levels=group.levels, codes=group.codes[row])
-            for name, group in design.subgroups.items()
-        },
         before=None if design.before is None else _cut(design.before, times, names),
     )

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.event_history import EventHistory
 from tiltakeval.errors import InputError
 
@@ -41,9 +40,10 @@ def only(design: EventHistory, rows: NDArray[np.bool_]) -> tuple[EventHistory, N
     number[persons] = np.arange(persons.size)
     before = design.before
     if before is not None:
-        early = number[before.person] >= 0
-        before = _taken(before, early, number) if early.any() else None
-    out = replace(_taken(design, rows, number), before=before)
+        early = before.take(number[before.person] >= 0)
+        before = replace(early, person=number[early.person]) if early.n else None
+    part = design.take(rows)
+    out = replace(part, person=number[part.person], before=before)
     enters = out.enters.copy()
     for t in range(len(out.transitions)):
         x = out.covariates[out.at_risk[:, t]]
@@ -60,25 +60,3 @@ def supported(design: EventHistory) -> bool:
             if happened.sum() < FEWEST_EVENTS:
                 return False
     return True
-
-
-def _taken(
-    design: EventHistory, rows: NDArray[np.bool_], number: NDArray[np.int64]
-) -> EventHistory:
-    return replace(
-        design,
-        person=number[design.person[rows]],
-        start=design.start[rows],
-        stop=design.stop[rows],
-        event=design.event[rows],
-        at_risk=design.at_risk[rows],
-        covariates=design.covariates[rows],
-        weight=design.weight[rows],
-        cluster=design.cluster[rows],
-        spell=None if design.spell is None else design.spell[rows],
-        subgroups={
-            name: Subgroup(levels=group.levels, codes=group.codes[rows])
-            for name, group in design.subgroups.items()
-        },
-        before=None,
-    )

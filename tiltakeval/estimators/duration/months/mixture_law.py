@@ -16,7 +16,7 @@ from tiltakeval.estimators.duration.mixture.errors import errors_of
 from tiltakeval.estimators.duration.mixture.hazards import hazards
 from tiltakeval.estimators.duration.mixture.likelihood import log_densities
 from tiltakeval.estimators.duration.mixture.newton import Fit
-from tiltakeval.estimators.duration.mixture.panel import Panel
+from tiltakeval.estimators.duration.mixture.panel import Panel, until
 from tiltakeval.estimators.duration.months.paths import Rates
 from tiltakeval.estimators.duration.months.stages import Stages
 from tiltakeval.estimators.numerics.groups import Groups
@@ -88,7 +88,7 @@ class MixtureLaw:
         changed = replace(mixing, mu=mu, p=p / p.sum())
         at = hazards(self.entered, beta)
         post, _ = log_densities(self.entered, at, changed, 0, self.entered.units)
-        share = post / post.sum(axis=1, keepdims=True) * self.entered.weight[:, None]
+        share = post * self.entered.weight[:, None]
         raw = beta / panel.scale
         base = np.empty((self.participants, mixing.points, months, len(self.exits)))
         factor = {stage: np.ones((months, len(self.exits))) for stage in self.stages.column}
@@ -121,7 +121,7 @@ class MixtureLaw:
         errors = errors_of(self.panel, self.fit, gradients, self.groups, kind=self.kind)
         return Influence(
             frame=self.groups.frame,
-            kind="person",
+            kind=self.design.cluster_kind,
             n_clusters=self.groups.n_clusters,
             values={"months": errors.influence},
             rows={"months": np.arange(jacobian.shape[0])},
@@ -193,7 +193,9 @@ def law_of(
         fit=fit,
         design=design,
         stages=stages,
-        entered=_until(panel, stages.row),
+        entered=until(
+            panel, np.searchsorted(panel.first, stages.row, side="right") - 1, stages.row
+        ),
         cuts=np.asarray(cuts, dtype=np.float64),
         exits=exits,
         groups=groups,
@@ -209,30 +211,3 @@ def _few(stages: Stages, most: int) -> Stages:
         return stages
     at = np.linspace(0, n - 1, most).round().astype(np.int64)
     return replace(stages, row=stages.row[at], elapsed=stages.elapsed[at])
-
-
-def _until(panel: Panel, row: NDArray[np.int64]) -> Panel:
-    """A unit for every row in ``row`` [N]: the rows of its unit before it."""
-    unit = np.searchsorted(panel.first, row, side="right") - 1
-    counts = row - panel.first[unit]
-    rows = np.concatenate([np.arange(panel.first[u], r) for u, r in zip(unit, row)] or [row[:0]])
-    at = np.repeat(np.arange(row.size), counts)
-    event = panel.event[rows]
-    happened = event > 0
-    events = np.zeros((row.size, panel.channels))
-    x_events = np.zeros((row.size, len(panel.transitions), panel.x_row.shape[1]))
-    np.add.at(events, (at[happened], event[happened] - 1), 1.0)
-    np.add.at(x_events, (at[happened], event[happened] - 1), panel.x_row[rows[happened]])
-    return replace(
-        panel,
-        weight=panel.weight[unit],
-        person=panel.person[unit],
-        first=np.r_[0, np.cumsum(counts)].astype(np.int64),
-        x_unit=np.ascontiguousarray(panel.x_unit[unit]),
-        x_row=np.ascontiguousarray(panel.x_row[rows]),
-        length=np.ascontiguousarray(panel.length[rows]),
-        event=event,
-        channel=np.ascontiguousarray(panel.channel[rows]),
-        events=events,
-        x_events=x_events,
-    )
