@@ -1,37 +1,15 @@
-"""Compile with a cache on disk that notices a change in any compiled file of this folder.
-
-Numba's own cache looks at the file of the function alone, so that a change in a function it calls,
-or in a constant, would go unnoticed.
-"""
+"""How the compiled files of this folder are compiled: a change in one recompiles them all."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from numba import njit
+from tiltakeval.numerics.compiled import compiler
 
 _CONSTANTS = ("layout.py", "numbers.py")
 
-
-def _fingerprint() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        content = path.read_bytes()
-        if path.name in _CONSTANTS or b"\n@compiled\n" in content:
-            digest.update(content)
-    return digest.hexdigest()
-
-
-FINGERPRINT = _fingerprint()
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """The function compiled without the interpreter lock, cached under the common fingerprint."""
-    dispatcher = njit(cache=True, nogil=True)(function)
-    stored = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if stored is not None and hasattr(stored, "_source_stamp"):
-        stored._source_stamp = FINGERPRINT
-    return dispatcher
+compiled = compiler(
+    path
+    for path in Path(__file__).parent.glob("*.py")
+    if path.name in _CONSTANTS or b"\n@compiled\n" in path.read_bytes()
+)
