@@ -58,6 +58,24 @@ def exit_grid(
 
 
 @njit(cache=True, nogil=True)
+def _over_time(out: Array, here: Array, running: Array, at: Array) -> Array:
+    """From what begins and ends in each interval of times to sums by time [G, T, C].
+
+    ``out`` [G, T + 1, C] and ``here`` [G, T + 1] (who is followed) are written over.
+    """
+    rows, size, width = out.shape[0], at.size, out.shape[2]
+    for g in range(rows):
+        for t in range(1, size):
+            here[g, t] += here[g, t - 1]
+            for c in range(width):
+                out[g, t, c] += out[g, t - 1, c]
+        for t in range(size):
+            for c in range(width):
+                out[g, t, c] -= running[c, at[t]] * here[g, t]
+    return out[:, :size]
+
+
+@njit(cache=True, nogil=True)
 def sums_by_group(
     duration: Array,
     entry_bin: Array,
@@ -100,15 +118,7 @@ def sums_by_group(
             out[g, b, c] += w * x
             if first[i] > 0:
                 out[g, start, c] += w * running[c, first[i]]
-    for g in range(groups):
-        for t in range(1, size):
-            here[g, t] += here[g, t - 1]
-            for c in range(width):
-                out[g, t, c] += out[g, t - 1, c]
-        for t in range(size):
-            for c in range(width):
-                out[g, t, c] -= running[c, at[t]] * here[g, t]
-    return out[:, :size]
+    return _over_time(out, here, running, at)
 
 
 @njit(cache=True, nogil=True)
@@ -151,12 +161,4 @@ def sums_by_loading(
         for g in range(q):
             here[g, start] += loading[i, g]
             here[g, b] -= loading[i, g]
-    for g in range(q):
-        for t in range(1, size):
-            here[g, t] += here[g, t - 1]
-            for c in range(width):
-                out[g, t, c] += out[g, t - 1, c]
-        for t in range(size):
-            for c in range(width):
-                out[g, t, c] -= running[c, at[t]] * here[g, t]
-    return out[:, :size]
+    return _over_time(out, here, running, at)

@@ -10,20 +10,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from tiltakeval import __version__
 from tiltakeval.design.durations import Durations
-from tiltakeval.errors import InputError
-from tiltakeval.estimates.combine import row_degrees, with_bands, with_inference
+from tiltakeval.estimates.combine import with_bands, with_inference
 from tiltakeval.estimates.inference import MAX_GROUPS, Influence
 from tiltakeval.estimates.table import Estimates, tidy
-from tiltakeval.estimators.duration.arm_weights import Adjustment, fit_adjustment, resolve
-from tiltakeval.estimators.duration.intervals import probability_interval
+from tiltakeval.estimators.duration.arm_weights import (
+    Adjustment,
+    fit_adjustment,
+    resolve,
+)
+from tiltakeval.estimators.duration.curve_options import CurveOptions, check_options
+from tiltakeval.estimators.duration.intervals import (
+    transformed,
+)
 from tiltakeval.estimators.duration.product_limit import (
     Curve,
     Quantity,
     Reading,
+    Ties,
     fit_curve,
     followed,
     read,
@@ -32,9 +38,7 @@ from tiltakeval.estimators.numerics.groups import Groups, deal_groups
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
-MAX_TIMES = 120
 EXACT_BELOW = 1e6
-TIES = ("exits_first", "censoring_first")
 
 
 @dataclass(frozen=True)
@@ -64,25 +68,8 @@ def max_groups(n: int, times: int) -> int:
     return max(n, MAX_GROUPS) if n * times <= EXACT_BELOW else MAX_GROUPS
 
 
-def whole_times(given: Sequence[int] | int, default: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The requested times, sorted; whole numbers at least 0. Raises InputError."""
-    asked = [given] if isinstance(given, int | float) else list(given)
-    if not asked:
-        return default
-    times = np.array(sorted(set(asked)), dtype=np.float64)
-    if (times < 0).any() or (times != np.floor(times)).any():
-        raise InputError("times must be whole numbers, at least 0", where="times")
-    return times
-
-
-def every_time(design: Durations) -> NDArray[np.float64]:
-    """1, 2, … up to the longest spell, at most ``MAX_TIMES``."""
-    longest = int(np.floor(design.duration.max()))
-    return np.arange(1, min(max(longest, 1), MAX_TIMES) + 1, dtype=np.float64)
-
-
 def estimate_curves(
-    estimator: Any,
+    estimator: CurveOptions,
     design: Durations,
     event: NDArray,
     wanted: Sequence[Wanted],
@@ -92,16 +79,10 @@ def estimate_curves(
 ) -> Estimates:
     """The estimator's result: rows by arm, outcome, subgroup and time. Raises InputError.
 
-    ``event`` [n] are the exits as the estimator counts them. The estimator has options level, bands,
-    ties, adjust and floor, and maybe interval.
+    ``event`` [n] are the exits as the estimator counts them.
     """
     began = time.process_time()
-    if estimator.ties not in TIES:
-        raise InputError(
-            f"unknown order '{estimator.ties}'", where="ties", remedy=f"Use {' or '.join(TIES)}."
-        )
-    if not 0.5 < estimator.level < 1:
-        raise InputError("the level must lie between 0.5 and 1", where="level")
+    check_options(estimator)
     target = resolve(estimator.adjust, design)
     groups = deal_groups(design.person, kind="person", max_groups=max_groups(design.n, times.size))
     adjustment = None
@@ -139,9 +120,9 @@ def estimate_curves(
     out = with_inference(table, influence, level=estimator.level, attrition=design.attrition)
     if estimator.bands:
         out = with_bands(out, level=estimator.level)
-    kind = getattr(estimator, "interval", "plain")
-    if kind != "plain":
-        out = replace(out, table=_transformed(out, np.array(rows.sizes), kind, groups.count))
+    if estimator.interval != "plain":
+        sizes = np.array(rows.sizes)
+        out = replace(out, table=transformed(out, sizes, estimator.interval, groups.count))
     return replace(out, run={**run, "cpu_seconds": round(time.process_time() - began, 4)})
 
 
@@ -150,28 +131,6 @@ def _levels(design: Durations) -> Iterator[tuple[str, Bools]]:
     for name, group in design.subgroups.items():
         for i in range(len(group.levels)):
             yield group.label(name, i), group.codes == i
-
-
-def _transformed(found: Estimates, sizes: Floats, kind: Any, groups: int) -> pd.DataFrame:
-    """Intervals and bands on a scale that keeps probabilities within 0 and 1, and times (as shares
-    of the horizon) within 0 and the horizon."""
-    table = found.table.copy()
-    rows = ((table["status"] == "ok") & ~table["term"].str.endswith("difference")).to_numpy()
-    is_time = table.loc[rows, "term"].str.startswith("time_").to_numpy()
-    whole = np.where(is_time, table.loc[rows, "horizon"].to_numpy(dtype=np.float64), 1.0)
-    p, se = (table.loc[rows, name].to_numpy() / whole for name in ("estimate", "std_error"))
-    critical = stats.t.ppf(0.5 + found.table["conf_level"].iloc[0] / 2, row_degrees(table, groups))
-    critical, size = critical[rows], sizes[rows]
-    low, high = probability_interval(p, se, critical, size, kind)
-    table.loc[rows, "conf_low"], table.loc[rows, "conf_high"] = low * whole, high * whole
-    band = table["band_high"].to_numpy()[rows] / whole - p
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wide = np.where(se > 0, band / se, critical)
-    low, high = probability_interval(p, se, np.fmax(wide, critical), size, kind)
-    seen = np.isfinite(band)
-    table.loc[rows, "band_low"] = np.where(seen, low * whole, np.nan)
-    table.loc[rows, "band_high"] = np.where(seen, high * whole, np.nan)
-    return table
 
 
 class _Rows:
@@ -185,7 +144,7 @@ class _Rows:
         event: NDArray,
         groups: Groups,
         adjustment: Adjustment | None,
-        ties: Any,
+        ties: Ties,
     ) -> None:
         self.design, self.wanted, self.times, self.event = design, wanted, times, event
         self.groups, self.adjustment, self.ties = groups, adjustment, ties

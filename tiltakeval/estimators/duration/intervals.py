@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from tiltakeval.errors import InputError
+from tiltakeval.estimates.combine import row_degrees
+from tiltakeval.estimates.table import Estimates
 
 Floats = NDArray[np.floating]
 Interval = Literal["plain", "loglog", "arcsine", "wilson"]
@@ -53,3 +57,25 @@ def probability_interval(
     else:
         return p - critical * se, p + critical * se
     return np.where(inner, np.minimum(low, high), p), np.where(inner, np.maximum(low, high), p)
+
+
+def transformed(found: Estimates, sizes: Floats, kind: Interval, groups: int) -> pd.DataFrame:
+    """Intervals and bands on a scale that keeps probabilities within 0 and 1, and times (as shares
+    of the horizon) within 0 and the horizon."""
+    table = found.table.copy()
+    rows = ((table["status"] == "ok") & ~table["term"].str.endswith("difference")).to_numpy()
+    is_time = table.loc[rows, "term"].str.startswith("time_").to_numpy()
+    whole = np.where(is_time, table.loc[rows, "horizon"].to_numpy(dtype=np.float64), 1.0)
+    p, se = (table.loc[rows, name].to_numpy() / whole for name in ("estimate", "std_error"))
+    critical = stats.t.ppf(0.5 + found.table["conf_level"].iloc[0] / 2, row_degrees(table, groups))
+    critical, size = critical[rows], sizes[rows]
+    low, high = probability_interval(p, se, critical, size, kind)
+    table.loc[rows, "conf_low"], table.loc[rows, "conf_high"] = low * whole, high * whole
+    band = table["band_high"].to_numpy()[rows] / whole - p
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wide = np.where(se > 0, band / se, critical)
+    low, high = probability_interval(p, se, np.fmax(wide, critical), size, kind)
+    seen = np.isfinite(band)
+    table.loc[rows, "band_low"] = np.where(seen, low * whole, np.nan)
+    table.loc[rows, "band_high"] = np.where(seen, high * whole, np.nan)
+    return table

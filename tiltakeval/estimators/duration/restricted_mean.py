@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,38 +9,27 @@ import numpy as np
 from tiltakeval.design.durations import Durations
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.duration.arm_weights import Adjust
-from tiltakeval.estimators.duration.curve_rows import Wanted, estimate_curves, whole_times
+from tiltakeval.estimators.duration.curve_options import CurveOptions, whole_times
+from tiltakeval.estimators.duration.curve_rows import Wanted, estimate_curves
 from tiltakeval.estimators.duration.exits import single_exit
-from tiltakeval.estimators.duration.intervals import Interval, check_interval
-from tiltakeval.estimators.duration.product_limit import Ties
 
 HORIZONS = (6, 12, 24, 36)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestrictedMean:
+class RestrictedMean(CurveOptions):
     """Mean time in the state up to each horizon, and mean time lost to each exit before it.
 
     Areas under the product-limit curves: ``time_in_state`` is the integral of S to the horizon
     (Royston & Parmar 2011) and ``time_lost`` by an exit that of its cumulative incidence (Andersen
     2013); the times add up to the horizon. In the spells' time unit. ``times`` are the horizons, by
-    default 6, 12, 24 and 36 as far as spells are followed; other options as in ``KaplanMeier``
+    default 6, 12, 24 and 36 as far as spells are followed; other options as in ``CurveOptions``
     (intervals are on the scale of the time's share of the horizon).
     Differences between arms have terms ``time_in_state_difference`` and ``time_lost_difference``.
     """
 
-    times: Sequence[int] | int = ()
-    ties: Ties = "exits_first"
-    adjust: Adjust = "auto"
-    floor: float = 0.01
-    interval: Interval = "wilson"
-    level: float = 0.95
-    bands: bool = True
-
     def estimate(self, design: Durations) -> Estimates:
         """Rows by arm, subgroup and horizon. Raises InputError."""
-        check_interval(self.interval)
         longest = design.duration.max()
         default = np.array([t for t in HORIZONS if t <= longest], dtype=np.float64)
         if not len(tuple(np.atleast_1d(self.times))) and not default.size:
