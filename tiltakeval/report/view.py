@@ -169,13 +169,13 @@ class View:
     def unsupported(self, population: str, estimand: str) -> list[str]:
         """Programmes that can't be estimated at all in a population."""
         table = self.table
-        base = table["population"].str.split(r"[:/|]", n=1, regex=True).str[0]
         rows = table[
             (table["status"] == "not_supported")
             & (table["estimand"] == estimand)
-            & base.isin([population, population.split(":")[0]])
             & (table["term"] == "effect")
         ]
+        base = rows["population"].str.split(r"[:/|]", n=1, regex=True).str[0]
+        rows = rows[base.isin([population, population.split(":")[0]])]
         here = self.monthly[self.monthly["population"] == population]
         shown = set(
             here.loc[here["estimate"].notna() | (here["status"] == "suppressed"), "programme"]
