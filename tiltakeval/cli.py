@@ -160,7 +160,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = command("estimate", _estimate)
     sub.add_argument("key", help="estimator: see `tiltakeval estimators`")
-    sub.add_argument("file", type=Path, help="prepared data: .csv, .parquet or .dta")
+    sub.add_argument("file", type=Path, help="prepared data: .csv, .csv.gz, .parquet or .dta")
     sub.add_argument(
         "--set",
         nargs="+",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -46,11 +47,44 @@ def test_unknown_source_names_the_nearest() -> None:
         ("none", float | None, None),
         ("true", bool, True),
         ("1,2", int | tuple[int, ...], (1, 2)),
+        ("1", int | tuple[int, ...], 1),
+        ("10", Sequence[int], (10,)),
+        ("10", tuple[int, ...] | None, (10,)),
+        ("none", tuple[int, ...] | None, None),
+        ("0.5, 1", Sequence[float] | None, (0.5, 1.0)),
+        ("1,2", Sequence[str] | str, ("1", "2")),
+        ("job", Sequence[str], ("job",)),
+        ("", Sequence[str], ()),
         ("forest", str, "forest"),
     ],
 )
 def test_option_values_take_the_annotated_type(text: str, hint: object, value: object) -> None:
     assert one_line.option_value(text, hint, where="option") == value
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", b"a;b\n1;2\n", "separated by semicolons"),
+        ("a.csv", b"", "the file is empty"),
+        ("a.csv", b"a,\xe6\n1,2\n", "isn't UTF-8"),
+        ("a.csv.gz", b"a,b\n1,2\n", "can't be read as .csv.gz"),
+        ("a.xlsx", b"", "ending in '.xlsx'"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_explained(
+    tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        sources.read_frame(path)
+
+
+def test_a_packed_csv_is_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5]})
+    frame.to_csv(tmp_path / "a.csv.gz", index=False)
+    pd.testing.assert_frame_equal(sources.read_frame(tmp_path / "a.csv.gz"), frame)
 
 
 def test_swapped_keeps_the_old_folder_until_the_end(tmp_path: Path) -> None:

@@ -161,8 +161,9 @@ def option_value(text: str, hint: Any, *, where: str) -> Any:
         return None
     if bool in kinds and lowered in ("true", "false"):
         return lowered == "true"
-    if "," in text and (tuple in kinds or list in kinds):
-        return tuple(option_value(part, int | float | str, where=where) for part in text.split(","))
+    if tuple in kinds and ("," in text or not kinds - {tuple, type(None)}):
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return tuple(option_value(part, _element(hint), where=where) for part in parts)
     for kind in (int, float):
         if kind in kinds:
             try:
@@ -185,6 +186,14 @@ def _kinds(hint: Any) -> set[type]:
     if origin is not None:
         return set().union(*(_kinds(part) for part in typing.get_args(hint)))
     return {hint} if isinstance(hint, type) else set()
+
+
+def _element(hint: Any) -> Any:
+    """The annotation of one item, in an annotation that allows a list."""
+    inside = typing.get_args(hint)
+    if _kinds(hint) == {tuple}:
+        return inside[0] if inside else Any
+    return next((_element(part) for part in inside if tuple in _kinds(part)), Any)
 
 
 def _arguments(make: Any) -> dict[str, bool]:

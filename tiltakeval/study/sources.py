@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 import re
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ PACKAGED: Mapping[str, tuple[str, str]] = {
 COMMAND_LINE = "data"
 READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": pd.read_csv,
+    ".csv.gz": pd.read_csv,
     ".parquet": pd.read_parquet,
     ".dta": lambda path: pd.read_stata(path, convert_categoricals=False),
 }
@@ -40,7 +43,8 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 def read_frame(path: Path) -> pd.DataFrame:
     """A prepared file as a data frame. Raises InputError when it can't be read."""
-    if path.suffix.lower() not in READERS:
+    ending = next((end for end in READERS if path.name.lower().endswith(end)), None)
+    if ending is None:
         raise InputError(
             f"can't read a file ending in '{path.suffix}'",
             where=path.name,
@@ -49,13 +53,28 @@ def read_frame(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="Check the path.")
     try:
-        return READERS[path.suffix.lower()](path)
-    except (ValueError, OSError, UnicodeDecodeError) as error:
+        frame = READERS[ending](path)
+    except pd.errors.EmptyDataError:
         raise InputError(
-            f"the file can't be read as {path.suffix} ({type(error).__name__})",
+            "the file is empty", where=path.name, remedy="Its first line must name the columns."
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(
+            "the file isn't UTF-8 text", where=path.name, remedy="Save it as CSV in UTF-8."
+        ) from None
+    except (ValueError, OSError, EOFError, struct.error, zlib.error) as error:
+        raise InputError(
+            f"the file can't be read as {ending} ({type(error).__name__})",
             where=path.name,
             remedy="Open it in the program that wrote it and save it again.",
         ) from None
+    if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
+        raise InputError(
+            "the columns are separated by semicolons",
+            where=path.name,
+            remedy="Save it with a comma between columns, and a point in decimal numbers.",
+        )
+    return frame
 
 
 def read_source(name: str, folder: Path, data: Path | None = None) -> pd.DataFrame:
