@@ -35,6 +35,11 @@ class InputErrors(InputError):
         return f"{self.title}\n{lines}" if lines else self.title
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 fault``, ``2 faults``: a number with its noun (``many``: a plural that isn't ``one`` + s)."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name closest in spelling to ``name``, or None when nothing is close."""
     found = get_close_matches(name, list(known), n=1, cutoff=0.6)

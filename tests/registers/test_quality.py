@@ -217,6 +217,45 @@ def test_missing_pieces_are_findings_beside_the_others(
         raise_errors(checks)
 
 
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("persons", "person_id"),
+        ("spells", "state"),
+        ("jobs", "month"),
+        ("participation", "code"),
+        ("last_observed", "first_month"),
+        ("last_observed", "table_name"),
+    ],
+)
+def test_a_missing_column_is_said_once_without_its_consequences(
+    engine: Engine, catalogue: Catalogue, invented: Tables, write: Write, table: str, column: str
+) -> None:
+    before = check_extract(write(invented), engine=engine, catalogue=catalogue)
+    less = {**invented, table: invented[table].drop_columns([column])}
+    checks = check_extract(write(less), engine=engine, catalogue=catalogue)
+    (fault,) = errors(checks)
+    assert fault.key == "structure"
+    assert column in fault.message["what"]
+    said = {(c.key, *c.scope.values(), c.message["what"]) for c in before if c.message}
+    new = [
+        c for c in checks if c.message and (c.key, *c.scope.values(), c.message["what"]) not in said
+    ]
+    assert new == [fault]
+    assert "1 error, " in summary(checks)
+
+
+def test_a_missing_file_is_said_once_without_its_consequences(
+    engine: Engine, catalogue: Catalogue, invented: Tables, write: Write
+) -> None:
+    less = {name: table for name, table in invented.items() if name != "persons"}
+    checks = check_extract(write(less), engine=engine, catalogue=catalogue)
+    (fault,) = errors(checks)
+    assert fault.key == "structure"
+    assert not found(checks, "orphans")
+    assert "persons" not in {c.scope.get("table") for c in found(checks, "coverage")}
+
+
 def test_wrong_tables_made_by_hand_stop_the_other_rules(
     engine: Engine, catalogue: Catalogue, invented: Tables, write: Write
 ) -> None:

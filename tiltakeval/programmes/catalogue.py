@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiltakeval.errors import InputError, InputErrors, unknown
+from tiltakeval.errors import InputError, InputErrors, counted, unknown
 from tiltakeval.programmes.parse import parse
 from tiltakeval.programmes.programme import Code, Programme, Window
 
@@ -119,7 +119,9 @@ def load(extra: Path | None = None) -> Catalogue:
     by_code = _index(programmes, faults)
     _check_links(programmes, faults)
     if faults:
-        raise InputErrors(faults, title=f"The programme catalogue has {len(faults)} faults.")
+        raise InputErrors(
+            faults, title=f"The programme catalogue has {counted(len(faults), 'fault')}."
+        )
     unclaimed_text = UNCLAIMED.read_bytes()
     digest.update(unclaimed_text)
     labels: dict[str, str] = tomllib.loads(unclaimed_text.decode("utf-8"))["labels"]

@@ -12,7 +12,7 @@ from typing import Any
 import ibis
 from ibis.expr.types import IntegerValue, StringValue
 
-from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.errors import InputError, InputErrors, counted
 
 FILE = Path(__file__).parent / "landgruppe.toml"
 _COUNTRY = re.compile(r"^[A-Z]{3}$")
@@ -79,7 +79,9 @@ def lookup(path: Path = FILE) -> Landgrupper:
         if needed not in values:
             faults.append(InputError(f"has no '{needed}'", where=path.name, remedy="Add it."))
     if faults:
-        raise InputErrors(faults, title=f"The landgruppe lookup has {len(faults)} faults.")
+        raise InputErrors(
+            faults, title=f"The landgruppe lookup has {counted(len(faults), 'fault')}."
+        )
     labels = {
         language: {int(number): str(label) for number, label in found.items()}
         for language, found in values.get("labels", {}).items()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiltakeval.engine import Engine
-from tiltakeval.errors import InputError, InputErrors, unknown
+from tiltakeval.errors import InputError, InputErrors, counted, unknown
 from tiltakeval.estimates.check import Check
 from tiltakeval.registers import quality_time, quality_values
 from tiltakeval.registers import schema as register_schema
@@ -124,7 +124,7 @@ def raise_errors(checks: Iterable[Check]) -> None:
                 )
                 for check in found
             ],
-            title=f"The extract has {len(found)} errors.",
+            title=f"The extract has {counted(len(found), 'error')}.",
         )
 
 
@@ -134,8 +134,10 @@ def summary(checks: Iterable[Check]) -> str:
     kinds = [str(c.message.get("severity", c.status)) for c in checks]
     lines = [describe(check) for check in checks if check.status != "not_evaluated"]
     skipped = kinds.count("not_evaluated")
-    end = f"{kinds.count('error')} errors, {kinds.count('warning')} warnings, "
-    end += f"{kinds.count('info')} notes, {kinds.count('passed')} rules passed"
+    named = (("error", "error"), ("warning", "warning"), ("info", "note"))
+    tally = [counted(kinds.count(kind), noun) for kind, noun in named]
+    passed = counted(kinds.count("passed"), "rule passed", "rules passed")
+    end = ", ".join([*tally, passed])
     return "\n".join([*lines, "", end + (f", {skipped} not evaluated." if skipped else ".")])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import ibis
 from ibis.expr.types import Table
 
+from tiltakeval.errors import counted
 from tiltakeval.estimates.check import Check
 from tiltakeval.months import month_label
 from tiltakeval.registers.convert import FAR, month_of
@@ -109,13 +110,16 @@ def coverage(registers: Registers, schema: Schema) -> Iterator[Check]:
     for name, table in registers.tables.items():
         reading = registers.reading.get(name)
         absent = reading is not None and reading.absent
+        if absent and registers.lacks(name, *table.columns):
+            continue
         if absent or registers.engine.count(table) == 0:
             yield finding(
                 "coverage", "warning",
                 "not in the extract" if absent else "the table has no rows", table=name,
                 remedy="Nothing can be said of what it would hold; is that meant?",
             )  # fmt: skip
-    if "last_observed" not in registers:
+    window = ("table_name", "first_month", "last_month")
+    if "last_observed" not in registers or registers.lacks("last_observed", *window):
         return
     windows = {row["table_name"]: row for row in _windows(registers)}
     reading = registers.reading.get("last_observed")
@@ -126,6 +130,8 @@ def coverage(registers: Registers, schema: Schema) -> Iterator[Check]:
             remedy="Declare [coverage] in the source: a table may cover months without rows.",
         )  # fmt: skip
     for name, column in _TIME.items():
+        if registers.lacks(name, column):
+            continue
         if name in registers and name not in windows:
             yield finding(
                 "coverage", "error", "last_observed has no row for it", table=name,
@@ -145,15 +151,16 @@ def coverage(registers: Registers, schema: Schema) -> Iterator[Check]:
         gaps = sorted(set(range(first, last + 1)) - set(found))
         if gaps and found:
             yield finding(
-                "coverage", "warning", f"{len(gaps)} covered months have no row", table=name,
-                column="month", example=month_label(gaps[0]),
+                "coverage", "warning",
+                counted(len(gaps), "covered month has no row", "covered months have no row"),
+                table=name, column="month", example=month_label(gaps[0]),
                 remedy="Is a month's file missing from the extract?",
             )  # fmt: skip
 
 
 def orphans(registers: Registers, schema: Schema) -> Iterator[Check]:
     """Rows of people who aren't in persons."""
-    if "persons" not in registers:
+    if "persons" not in registers or registers.lacks("persons", "person_id"):
         return
     persons = registers["persons"].select("person_id").distinct()
     for name, table in registers.tables.items():
@@ -172,7 +179,9 @@ def orphans(registers: Registers, schema: Schema) -> Iterator[Check]:
 
 def overlapping_spells(registers: Registers, schema: Schema) -> Iterator[Check]:
     """Spells of one state that begin before an earlier one has ended; they are merged later."""
-    if "spells" not in registers:
+    if "spells" not in registers or registers.lacks(
+        "spells", "person_id", "state", "start", "stop"
+    ):
         return
     table = registers["spells"].mutate(until=lambda t: t.stop.fill_null(ibis.literal(FAR)))
     earlier = table.until.max().over(

@@ -85,7 +85,11 @@ def missing_values(registers: Registers, schema: Schema) -> Iterator[Check]:
     """A column that may not be missing is."""
     for name, table in registers.tables.items():
         needed = [c for c in schema[name].columns.values() if not c.nullable]
-        conditions = {c.name: table[c.name].isnull() for c in needed if c.name in table.columns}
+        conditions = {
+            c.name: table[c.name].isnull()
+            for c in needed
+            if c.name in table.columns and not registers.lacks(name, c.name)
+        }
         for column, rows in counts(registers, table, conditions).items():
             yield finding(
                 "missing_values", "error", "may not be missing, but is", table=name,
@@ -110,7 +114,7 @@ def duplicate_keys(registers: Registers, schema: Schema) -> Iterator[Check]:
     """More than one row with the same key."""
     for name, table in registers.tables.items():
         key = list(schema[name].key)
-        if not key:
+        if not key or registers.lacks(name, *key):
             continue
         grouped = table.group_by(key).aggregate(times=lambda t: t.count())
         repeated = grouped.filter(grouped.times > 1)
@@ -181,7 +185,7 @@ def negative_amounts(registers: Registers, schema: Schema) -> Iterator[Check]:
 
 def unknown_codes(registers: Registers, schema: Schema) -> Iterator[Check]:
     """Participation without a programme, or with one its code doesn't stand for."""
-    if "participation" not in registers:
+    if "participation" not in registers or registers.lacks("participation", "code"):
         return
     table = registers["participation"]
     catalogue = registers.catalogue

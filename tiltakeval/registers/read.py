@@ -15,7 +15,7 @@ import pyarrow as pa
 from ibis.expr.types import Table
 
 from tiltakeval.engine import Engine
-from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.errors import InputError, InputErrors, counted
 from tiltakeval.registers import convert, files
 from tiltakeval.registers import schema as register_schema
 from tiltakeval.registers import source as register_source
@@ -32,7 +32,8 @@ class Reading:
     """What reading one table left to be judged: all expressions are lazy.
 
     ``raw``: the rows as supplied. ``failed``: by column, whether a value was given that can't be
-    read. ``left_out``: whether a row is no part of the table by the source's rule.
+    read. ``left_out``: whether a row is no part of the table by the source's rule. ``lacking``:
+    columns that are missing or of a wrong type, which is a fault of its own.
     """
 
     files: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class Reading:
     left_out: Any | None = None
     absent: bool = False
     derived: bool = False
+    lacking: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ class Registers:
                 remedy=f"It has: {', '.join(self.tables)}.",
             )
         return self.tables[name]
+
+    def lacks(self, name: str, *columns: str) -> bool:
+        """Whether one of the columns, or the table, was missed by the reader: what a rule finds in its
+        place is only the consequence."""
+        reading = self.reading.get(name)
+        return reading is not None and not reading.lacking.isdisjoint(columns)
 
     def __contains__(self, name: object) -> bool:
         return name in self.tables
@@ -137,9 +145,8 @@ def read_registers(
             raw, table_map, name, where, schema, layout, rule, catalogue, engine, stem, faults
         )
     if faults and strict:
-        raise InputErrors(
-            faults, title=f"The extract can't be read as '{layout.name}': {len(faults)} faults."
-        )
+        several = counted(len(faults), "fault")
+        raise InputErrors(faults, title=f"The extract can't be read as '{layout.name}': {several}.")
     if "last_observed" not in tables and "last_observed" in layout.tables:
         rows = last_observed(engine, tables, layout.coverage)
         tables["last_observed"] = engine.memory_table(rows, f"last_observed_{stem}")
@@ -161,11 +168,13 @@ def _absent(
     reading: dict[str, Reading],
 ) -> None:
     """A table without a file: a fault, an empty table, or (optional in the schema) no table."""
+    missed: frozenset[str] = frozenset()
     if table_map.required:
         faults.append(files.missing(name, table_map.file, folder))
+        missed = frozenset(schema[name].columns)
     if not schema[name].optional:
         tables[name] = engine.memory_table(schema[name].empty(), f"empty_{name}_{stem}")
-        reading[name] = Reading(absent=True)
+        reading[name] = Reading(absent=True, lacking=missed)
 
 
 def _table(
@@ -185,7 +194,9 @@ def _table(
     values: dict[str, Any] = {}
     failed: dict[str, Any] = {}
     left_out: Any | None = None
+    lacking: set[str] = set()
     for column in schema[name].columns.values():
+        before = len(faults)
         derived = name == "participation" and column.name in ("programme", "started")
         spec = table_map.columns.get(column.name)
         supplied = None if spec is None else files.resolve(
@@ -206,6 +217,8 @@ def _table(
                 )
             )
             given = None
+        if len(faults) > before:
+            lacking.add(column.name)
         result = convert.column(given, spec, column, layout)
         values[column.name] = result.value
         if result.failed is not None:
@@ -220,7 +233,8 @@ def _table(
         if "started" not in values:
             table = table.mutate(started=started(table, rule))
     table = table.select(list(schema[name].columns))
-    return table, Reading(tuple(where.split(", ")), raw, failed, left_out)
+    names = tuple(where.split(", "))
+    return table, Reading(names, raw, failed, left_out, lacking=frozenset(lacking))
 
 
 def rule_given(column: str, rule: StartedRule | None, layout: Source) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import ibis
 import pyarrow as pa
 
-from tiltakeval.errors import InputError, InputErrors, unknown
+from tiltakeval.errors import InputError, InputErrors, counted, unknown
 
 FILE = Path(__file__).parent / "schema.toml"
 
@@ -145,7 +145,7 @@ def _load(path: Path) -> Schema:
     faults: list[InputError] = []
     tables = {name: _table(name, table, path.name, faults) for name, table in values.items()}
     if faults:
-        raise InputErrors(faults, title=f"The register schema has {len(faults)} faults.")
+        raise InputErrors(faults, title=f"The register schema has {counted(len(faults), 'fault')}.")
     return Schema(tables)
 
 

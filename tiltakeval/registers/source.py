@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tiltakeval.errors import InputError, InputErrors, unknown
+from tiltakeval.errors import InputError, InputErrors, counted, unknown
 from tiltakeval.months import parse_month
 from tiltakeval.registers import schema as register_schema
 from tiltakeval.registers.schema import Schema
@@ -113,7 +113,6 @@ def shipped() -> tuple[str, ...]:
 
 def load(source: str | Path, schema: Schema | None = None) -> Source:
     """A shipped source by name, or a TOML file by path. Raises InputErrors with every fault."""
-    schema = schema or register_schema.load()
     path = FOLDER / f"{source}.toml"
     if isinstance(source, Path) or str(source).endswith(".toml"):
         path = Path(source)
@@ -128,9 +127,10 @@ def load(source: str | Path, schema: Schema | None = None) -> Source:
             remedy="Correct the file.",
         ) from None
     faults: list[InputError] = []
-    result = _source(path.stem, values, path.name, schema, faults)
+    result = _source(path.stem, values, path.name, schema or register_schema.load(), faults)
     if faults:
-        raise InputErrors(faults, title=f"The source {path.name} has {len(faults)} faults.")
+        several = counted(len(faults), "fault")
+        raise InputErrors(faults, title=f"The source {path.name} has {several}.")
     return result
 
 
