@@ -11,6 +11,7 @@ from scipy import integrate
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.inference import Influence
 from tiltakeval.estimators.duration.months.consequences import consequences
+from tiltakeval.estimators.duration.months.law import by_differences
 from tiltakeval.estimators.duration.months.paths import Rates, paths
 
 H = 24
@@ -114,6 +115,9 @@ class Law:
         job, out, waiting, inside, after = np.exp(theta)
         return flat(job=job, out=out, waiting=waiting, inside=inside, after=after)
 
+    def derivatives(self, numbers, months):
+        return by_differences(self, numbers, months)
+
     def influence(self, jacobian):
         g = self.root.shape[0]
         z = self.root @ jacobian.T * np.sqrt((g - 1) / g)
@@ -159,6 +163,19 @@ def test_parts_add_up_to_the_cumulated_effect(law) -> None:
         table[(table.term == "effect") & (table.horizon == 12)].set_index("outcome").estimate
     )
     np.testing.assert_allclose(all_exits.sum(), 0.0, atol=1e-12)
+
+
+def test_amounts_make_income_of_shares(law) -> None:
+    amounts = {"job": 30_000.0, "remaining": 18_000.0}
+    table = consequences(law, months=H, windows=(12,), amounts=amounts).table
+    plain = table[table.term.isin(["effect", "cumulated", "cumulated_lock_in"])]
+    plain = plain.set_index(["term", "outcome", "horizon", "period"]).estimate
+    got = plain.xs("income_nok", level="outcome")
+    want = sum(nok * plain.xs(name, level="outcome") for name, nok in amounts.items())
+    np.testing.assert_allclose(got, want.loc[got.index], rtol=1e-10)
+    assert set(table.unit[table.outcome == "income_nok"]) == {"NOK", "months"}  # months: break-even
+    with pytest.raises(InputError, match="jobb"):
+        consequences(law, months=H, amounts={"jobb": 1.0})
 
 
 def test_no_months_is_refused(law) -> None:

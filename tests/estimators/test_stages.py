@@ -8,8 +8,10 @@ import pytest
 
 from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.errors import InputError
+from tiltakeval.estimators.duration.mixture.errors import Information
 from tiltakeval.estimators.duration.mixture.steps import with_steps
 from tiltakeval.estimators.duration.months.consequences import consequences
+from tiltakeval.estimators.duration.months.law import by_differences
 from tiltakeval.estimators.duration.months.mixture_law import law_of
 from tiltakeval.estimators.duration.months.paths import paths
 from tiltakeval.estimators.duration.months.stages import programmes_of, stages_of
@@ -101,10 +103,16 @@ def test_months_from_a_fit_meet_the_truth() -> None:
     first = np.r_[True, np.diff(design.person) != 0]
     groups = deal_groups(design.cluster[first], kind="person", max_groups=2000)
     law = law_of(
-        panel, fit, design, stages, cuts=(6.0,), groups=groups, kind="opg",
+        Information(panel, fit, groups), design, stages, cuts=(6.0,), kind="opg",
         labels={"programme": "aft", "population": "file", "estimand": "vs_no_programme"},
     )  # fmt: skip
     assert law.exits == ("job",)
+
+    def some(found):
+        return np.concatenate([found.with_programme[..., 5, :], found.running[..., 3:]], axis=-1)
+
+    slow = by_differences(law, some, 8)
+    np.testing.assert_allclose(law.derivatives(some, 8), slow, atol=1e-6 * np.abs(slow).max())
     rates = law.rates(law.theta, 8)
     np.testing.assert_allclose(rates.share.sum(), 1.0)
     # who takes part is judged by the past: participants' mean hazard isn't that of everybody
@@ -115,3 +123,43 @@ def test_months_from_a_fit_meet_the_truth() -> None:
     rows = table[(table.term == "effect") & (table.outcome == "job")]
     z = (rows.estimate - effect(job, np.arange(1, 9))) / rows.std_error
     assert z.abs().max() < 3 and 0.01 < rows.std_error.iloc[-1] < 0.1
+
+
+def test_the_estimator_reports_months_with_its_coefficients() -> None:
+    frame, _ = history(700, seed=5)
+    frame["place"] = np.where(frame["id"] < 690, "town", "village")
+    columns = dict(
+        id="id", start="start", stop="stop", event="d", exits="1:job,2:programme",
+        covariates="x", programme="aft_in,aft_after", subgroups="place",
+    )  # fmt: skip
+    design = event_history_from_frame(frame, **columns)
+    options = dict(months=12, amounts="job:30000", starts=1, path=False)
+    found = TimingOfEvents(**options).estimate(design)
+    table = found.table.set_index(["subgroup", "outcome", "term", "period"]).sort_index()
+    whole = table.loc["all", "job", "cumulated", "1-12"]
+    assert whole.unit.item() == "months" and whole.estimand.item() == "vs_no_programme"
+    assert whole.n_treated.item() == frame.id[frame.aft_in > 0].nunique()
+    nok = table.loc["all", "income_nok", "cumulated", "1-12"]
+    np.testing.assert_allclose(nok.estimate.item(), 30_000 * whole.estimate.item())
+    small = table.loc["place=village", "job", "cumulated", "1-12"]
+    assert small.status.item() == "not_supported" and np.isnan(small.estimate.item())
+    town = table.loc["place=town", "job", "cumulated", "1-12"]
+    assert abs(town.estimate.item() / whole.estimate.item() - 1) < 0.2
+    # rows share influence with the coefficients, so that they combine
+    pair = found.select(term=["log_hazard_ratio", "cumulated"], outcome="job", subgroup="all")
+    assert pair.influence is not None and len(pair) > 3
+
+    broken = frame.rename(columns={"aft_in": "ips_waiting", "aft_after": "ips_after"})
+    no_inside = event_history_from_frame(
+        broken, **{**columns, "programme": "ips_waiting,ips_after", "subgroups": ()}
+    )
+    for file, wrong, says in (
+        (no_inside, {}, "when somebody is in ips"),
+        (design, {"points": "averaged", "path": True}, "not of an average"),
+        (design, {"random": "aft_in"}, "varies between persons"),
+        (design, {"amounts": "job:much"}, "isn't a number"),
+        (design, {"amounts": "jobb:1"}, "unknown exit 'jobb'"),
+        (design, {"months": 0}, "amounts are for months"),
+    ):
+        with pytest.raises(InputError, match=says):
+            TimingOfEvents(**{**options, **wrong}).estimate(file)

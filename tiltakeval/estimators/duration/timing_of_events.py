@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,21 @@ from tiltakeval.estimators.duration.mixture.checks import check_coefficients, ch
 from tiltakeval.estimators.duration.mixture.newton import Fit
 from tiltakeval.estimators.duration.mixture.npmle import Solution, solve
 from tiltakeval.estimators.duration.mixture.panel import Panel, drop_weightless, panel_of
-from tiltakeval.estimators.duration.mixture.report import Part, chosen_points, criteria, table_of
+from tiltakeval.estimators.duration.mixture.report import (
+    Part,
+    chosen_points,
+    criteria,
+    errors_kind,
+    groups_of,
+    table_of,
+    taken,
+    weights_of,
+)
 from tiltakeval.estimators.duration.mixture.saved import plain, restored, save
 from tiltakeval.estimators.duration.mixture.steps import with_steps
 from tiltakeval.estimators.duration.mixture.subgroups import levels_of, only, supported
+from tiltakeval.estimators.duration.months import of_fit
+from tiltakeval.estimators.numerics.groups import Groups
 
 RULES = ("full", "aic", "averaged")
 
@@ -44,8 +55,11 @@ class TimingOfEvents:
     the hazards may step. ``delayed_entry``: "condition" on the time before observation, or "ignore"
     it. ``errors``: "opg", "hessian", "sandwich" (clustered), or "auto": opg, but sandwich with weights
     or clusters. ``starts`` are searches from different coefficients; ``path`` also finds the best fit
-    at every number of points. ``restart`` and ``save`` are JSON files of fits. ``progress`` is called
-    with stage and fit, or True to print to the terminal.
+    at every number of points. ``months``: follow participants so many months from their first status,
+    and report months of work lost and gained (`months.consequences`); ``month`` is a month in the
+    file's unit of time, ``amounts`` NOK a month by exit ("job:32000,remaining:17000"). ``restart`` and
+    ``save`` are JSON files of fits. ``progress`` is called with stage and fit, or True to print to the
+    terminal.
     """
 
     points: str | int = "full"
@@ -59,6 +73,9 @@ class TimingOfEvents:
     tolerance: float = 1e-4
     most_points: int = 60
     level: float = 0.95
+    months: int = 0
+    month: float = 1.0
+    amounts: Mapping[str, float] | Sequence[str] | str = ()
     restart: str | None = None
     save: str | None = None
     progress: bool | Callable[[str, Fit], None] = False
@@ -71,6 +88,8 @@ class TimingOfEvents:
         cpu_seconds, path, distribution. Raises InputError.
         """
         self._check()
+        if self.months:
+            of_fit.check(design, varying=bool(self._varying()))
         panel = self.panel(design)
         with threadpool_limits(limits=1, user_api="blas"):
             solution = self.solve(panel)
@@ -80,12 +99,18 @@ class TimingOfEvents:
                 Part(label="all", design=design, panel=panel, solution=solution, person=everybody),
                 *self._subgroups(design, panel),
             ]
+            question = self._question()
+            more = question.columns * len(design.programme) * len(parts)
+            groups = groups_of(parts, more=more)
+            kind = errors_kind(parts[0], self.errors)
+            source = f"tiltakeval {__version__} timing_of_events"
             estimates = table_of(
-                parts,
-                points=self.points,
-                kind=self.errors,
-                level=self.level,
-                source=f"tiltakeval {__version__} timing_of_events",
+                parts, groups, points=self.points, kind=kind, level=self.level, source=source
+            )
+            months = self._months(parts, groups, kind) if question.months else []
+            told = estimates.run
+            estimates = Estimates.concat(
+                [estimates, *(part.assign(source=source) for part in months)]
             )
         seconds = {**solution.seconds, "errors": time.process_time() - clock}
         if self.save is not None:
@@ -94,18 +119,15 @@ class TimingOfEvents:
             estimates.table,
             influence=estimates.influence,
             attrition=design.attrition,
-            run={**self._run(design, panel, solution, seconds), **estimates.run},
+            run={**self._run(design, panel, solution, seconds), **told},
         )
 
     def panel(self, design: EventHistory) -> Panel:
         """The arrays of the likelihood, checked. Raises InputError."""
         check_delayed_entry(design, condition=self.delayed_entry == "condition")
-        cuts = (self.steps,) if isinstance(self.steps, int | float) else tuple(self.steps)
-        varying = (self.random,) if isinstance(self.random, str) else tuple(self.random)
-        varying = tuple(name for name in varying if name)
-        panel = drop_weightless(
-            panel_of(with_steps(design, cuts), varying=varying, interval=self.timing == "interval")
-        )
+        cut = with_steps(design, self._cuts())
+        interval = self.timing == "interval"
+        panel = drop_weightless(panel_of(cut, varying=self._varying(), interval=interval))
         check_coefficients(panel)
         return panel
 
@@ -121,6 +143,35 @@ class TimingOfEvents:
             restart=None if restart is None else lambda box: restored(Path(restart), panel, box),
             progress=_printed if self.progress is True else (self.progress or None),
         )
+
+    def _cuts(self) -> tuple[float, ...]:
+        return (self.steps,) if isinstance(self.steps, int | float) else tuple(self.steps)
+
+    def _varying(self) -> tuple[str, ...]:
+        names = (self.random,) if isinstance(self.random, str) else tuple(self.random)
+        return tuple(name for name in names if name)
+
+    def _question(self) -> of_fit.Question:
+        return of_fit.asked(self.months, self.month, self.amounts)
+
+    def _months(self, parts: Sequence[Part], groups: Groups, kind: str) -> list[Estimates]:
+        """Months of work, by part and programme, from the fit that is reported."""
+        found: list[Estimates] = []
+        for part in parts:
+            fit = None
+            if part.solution is not None:
+                rule = self.points if part.label == "all" else "full"
+                (number,) = weights_of(part.panel, part.solution, rule)
+                fit = part.solution.path[number]
+            found += of_fit.months_of(
+                part,
+                fit,
+                taken(groups, part.person),
+                self._question(),
+                cuts=self._cuts(),
+                kind=kind,
+            )
+        return found
 
     def _subgroups(self, design: EventHistory, whole: Panel) -> list[Part]:
         """A fit of its own for every level with events enough; coefficients that can't be had: none."""
@@ -153,6 +204,12 @@ class TimingOfEvents:
             raise InputError("a choice among numbers of points needs the path", where="path")
         if self.timing not in ("exact", "interval"):
             raise unknown("timing", self.timing, ("exact", "interval"), where="timing")
+        if self._question().months and self.points == "averaged":
+            raise InputError(
+                "months of work are of one fit, not of an average",
+                where="points",
+                remedy="Say full, aic or a number of points.",
+            )
         if self.starts < 1:
             raise InputError("at least one start is needed", where="starts")
 

@@ -8,6 +8,7 @@ the mass points found: points at a hazard of zero, or at the top of the box, are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,35 +37,60 @@ class Errors:
     unknown: int
 
 
-def errors_of(panel: Panel, fit: Fit, gradients: Floats, groups: Groups, *, kind: str) -> Errors:
-    """Errors of functions with ``gradients`` [k, q] by all parameters (fixed ones included).
+@dataclass(frozen=True)
+class Information:
+    """What a fit's errors rest on, by cluster; made once, asked for any functions' errors."""
 
-    ``groups`` deals the panel's persons' clusters; the influence reproduces the errors of ``kind``.
-    """
-    free = free_parameters(panel, fit.mixing)
-    free = np.setdiff1d(free, [_reference(panel, fit.mixing)])
-    rows = gradients[:, free]
-    information = -evaluate(panel, fit.at, fit.mixing).hessian[np.ix_(free, free)]
-    scores_of = _by_cluster(panel, fit, free, groups)
-    outer = np.zeros_like(information)
-    for _, scores in scores_of():
-        outer += scores.T @ scores
-    inverse_opg, lost = _inverse(outer)
-    inverse_hessian, unknown = _inverse(information)
-    clusters = groups.n_clusters
-    sandwich = inverse_hessian @ outer @ inverse_hessian * correction(clusters)
-    covariances = {"opg": inverse_opg, "hessian": inverse_hessian, "sandwich": sandwich}
-    by_kind = {
-        name: np.sqrt(np.maximum(np.einsum("kq,qr,kr->k", rows, matrix, rows), 0.0))
-        for name, matrix in covariances.items()
-    }
-    directions = (inverse_opg if kind == "opg" else inverse_hessian) @ rows.T
-    influence = np.zeros((groups.count, len(rows)))
-    for group, scores in scores_of():
-        np.add.at(influence, group, scores @ directions)
-    found = standard_errors(influence)
-    scale = np.divide(by_kind[kind], found, out=np.ones_like(found), where=found > 0)
-    return Errors(by_kind=by_kind, influence=influence * scale, unknown=max(lost, unknown))
+    panel: Panel
+    fit: Fit
+    groups: Groups
+
+    def errors(self, gradients: Floats, *, kind: str) -> Errors:
+        """Errors of functions with ``gradients`` [k, q] by all parameters (fixed ones included).
+
+        The influence reproduces the errors of ``kind``.
+        """
+        free, scores_of = self._free, self._scores
+        outer, (inverse_hessian, unknown) = self._outer, self._hessian
+        rows = gradients[:, free]
+        inverse_opg, lost = _inverse(outer)
+        sandwich = inverse_hessian @ outer @ inverse_hessian * correction(self.groups.n_clusters)
+        covariances = {"opg": inverse_opg, "hessian": inverse_hessian, "sandwich": sandwich}
+        by_kind = {
+            name: np.sqrt(
+                np.maximum(np.einsum("kq,qr,kr->k", rows, matrix, rows, optimize=True), 0.0)
+            )
+            for name, matrix in covariances.items()
+        }
+        directions = (inverse_opg if kind == "opg" else inverse_hessian) @ rows.T
+        influence = np.zeros((self.groups.count, len(rows)))
+        for group, scores in scores_of():
+            np.add.at(influence, group, scores @ directions)
+        found = standard_errors(influence)
+        scale = np.divide(by_kind[kind], found, out=np.ones_like(found), where=found > 0)
+        return Errors(by_kind=by_kind, influence=influence * scale, unknown=max(lost, unknown))
+
+    @cached_property
+    def _free(self) -> NDArray[np.int64]:
+        free = free_parameters(self.panel, self.fit.mixing)
+        return np.setdiff1d(free, [_reference(self.panel, self.fit.mixing)])
+
+    @cached_property
+    def _scores(self):  # type: ignore
+        return _by_cluster(self.panel, self.fit, self._free, self.groups)
+
+    @cached_property
+    def _outer(self) -> Floats:
+        outer = np.zeros((self._free.size, self._free.size))
+        for _, scores in self._scores():
+            outer += scores.T @ scores
+        return outer
+
+    @cached_property
+    def _hessian(self) -> tuple[Floats, int]:
+        """Inverse of minus the Hessian, and how many directions nothing is known of."""
+        hessian = evaluate(self.panel, self.fit.at, self.fit.mixing).hessian
+        return _inverse(-hessian[np.ix_(self._free, self._free)])
 
 
 def _reference(panel: Panel, mixing: Mixing) -> int:

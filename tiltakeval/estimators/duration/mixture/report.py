@@ -16,7 +16,7 @@ from tiltakeval.estimates.combine import with_inference
 from tiltakeval.estimates.inference import MAX_GROUPS, Influence, standard_errors
 from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.estimators.duration.mixture.effects import Target, gradients, targets_of, values
-from tiltakeval.estimators.duration.mixture.errors import Errors, errors_of
+from tiltakeval.estimators.duration.mixture.errors import Errors, Information
 from tiltakeval.estimators.duration.mixture.npmle import Solution
 from tiltakeval.estimators.duration.mixture.panel import Panel
 from tiltakeval.estimators.numerics.groups import Groups, deal_groups
@@ -92,8 +92,25 @@ class Part:
     person: NDArray[np.int64]
 
 
+def errors_kind(whole: Part, kind: str) -> str:
+    """The kind of errors asked for, "auto" being opg, but sandwich with weights or clusters."""
+    if kind != "auto":
+        return kind
+    plain = whole.design.cluster_kind == "person" and not whole.panel.conditional
+    return "opg" if plain and (whole.panel.weight == 1.0).all() else "sandwich"
+
+
+def groups_of(parts: Sequence[Part], *, more: int = 0) -> Groups:
+    """Groups of clusters that influence is kept by; ``more`` numbers than the table's own."""
+    whole = parts[0]
+    assert whole.solution is not None
+    columns = len(targets_of(whole.panel)) * (len(parts) + len(whole.solution.path)) + more
+    return _groups(whole.design, columns)
+
+
 def table_of(
     parts: Sequence[Part],
+    groups: Groups,
     *,
     points: str | int,
     kind: str,
@@ -107,11 +124,6 @@ def table_of(
     whole = parts[0]
     assert whole.solution is not None
     targets = targets_of(whole.panel)
-    if kind == "auto":
-        plain = whole.design.cluster_kind == "person" and not whole.panel.conditional
-        kind = "opg" if plain and (whole.panel.weight == 1.0).all() else "sandwich"
-    columns = len(targets) * (len(parts) + len(whole.solution.path))
-    groups = _groups(whole.design, columns)
     records: list[dict[str, Any]] = []
     positions: list[int] = []
     blocks: list[Floats] = []
@@ -119,7 +131,7 @@ def table_of(
     for part in parts:
         own = [] if part.solution is None else targets_of(part.panel)
         if part.solution is not None:
-            within = _taken(groups, part.person)
+            within = taken(groups, part.person)
             rows, block, told = _rows_of(part, own, within, points, kind)
             positions += range(len(records), len(records) + len(rows))
             records += rows
@@ -167,7 +179,10 @@ def _rows_of(
         wanted = list(targets) if j in weights else [targets[i] for i in effects]
         if wanted and (whole or j in weights):
             g = gradients(panel, fit, wanted)
-            found[j] = (values(panel, fit, wanted), errors_of(panel, fit, g, groups, kind=kind))
+            found[j] = (
+                values(panel, fit, wanted),
+                Information(panel, fit, groups).errors(g, kind=kind),
+            )
     estimate, influence = _average(found, weights)
     n_clusters = int(np.unique(groups.cluster).size)
     rows = [
@@ -202,7 +217,7 @@ def _groups(design: EventHistory, columns: int) -> Groups:
     return deal_groups(cluster, kind=design.cluster_kind, max_groups=most)
 
 
-def _taken(groups: Groups, person: NDArray[np.int64]) -> Groups:
+def taken(groups: Groups, person: NDArray[np.int64]) -> Groups:
     """The same groups, for some of the persons."""
     return replace(groups, group=groups.group[person], cluster=groups.cluster[person])
 

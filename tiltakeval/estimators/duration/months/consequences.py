@@ -8,14 +8,14 @@ add up to the cumulated effect.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tiltakeval.errors import InputError
+from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.combine import with_bands, with_inference
 from tiltakeval.estimates.lockin import WINDOWS, lock_in
 from tiltakeval.estimates.table import Estimates, tidy
@@ -23,13 +23,18 @@ from tiltakeval.estimators.duration.months.law import HazardLaw
 from tiltakeval.estimators.duration.months.paths import Paths, paths
 
 Floats = NDArray[np.float64]
-REMAINING = "remaining"
-#: Step of the central differences, relative to a parameter above 1.
-STEP = 1e-5
+REMAINING, INCOME = "remaining", "income_nok"
+SETS = ("length", "break_even")
+MONTHLY = ("effect", "mean_treated", "mean_comparison")
 
 
 def consequences(
-    law: HazardLaw, *, months: int = 36, windows: Iterable[int] = WINDOWS, level: float = 0.95
+    law: HazardLaw,
+    *,
+    months: int = 36,
+    windows: Iterable[int] = WINDOWS,
+    amounts: Mapping[str, float] | None = None,
+    level: float = 0.95,
 ) -> Estimates:
     """Effects of taking part on having left, by exit and month, and the months they sum to.
 
@@ -40,68 +45,80 @@ def consequences(
     of being in it, none after), and cumulated_after, the rest. Outcome ``in_programme`` (term
     mean_treated) is the share in the programme.
 
-    Errors by the delta method through the model's influence, with derivatives by central differences;
-    they hold the participants fixed. Raises InputError when ``months`` isn't positive.
+    ``amounts`` are NOK a month for those who have left by an exit and for the ``remaining`` (left out:
+    nothing): outcome ``income_nok`` is then what they come to, in the same terms, unit NOK.
+
+    Errors by the delta method through the model's influence; they hold the participants and the
+    amounts fixed. Raises InputError when ``months`` isn't positive or an amount is of no outcome.
     """
     kept = tuple(w for w in windows if w <= months)
     if months < 1:
         raise InputError("at least one month is needed", where="months")
-    at = law.theta
-    keys = _keys(law.exits, months, kept)
-    value = _numbers(paths(law.rates(at, months)), kept)
-    jacobian = np.empty((value.size, at.size))
-    for k in range(at.size):
-        change = np.zeros(at.size)
-        change[k] = STEP * max(1.0, abs(at[k]))
-        up = _numbers(paths(law.rates(at + change, months)), kept)
-        down = _numbers(paths(law.rates(at - change, months)), kept)
-        jacobian[:, k] = (up - down) / (2 * change[k])
-    table = tidy(pd.DataFrame(keys)).assign(
+    outcomes = (*law.exits, REMAINING)
+    for name in amounts or {}:
+        if name not in outcomes:
+            raise unknown("exit", name, outcomes, where="amounts")
+    weights = np.eye(len(outcomes))
+    if amounts:
+        weights = np.vstack([weights, [amounts.get(name, 0.0) for name in outcomes]])
+
+    def numbers(found: Paths) -> Floats:
+        return _numbers(found, weights, kept)
+
+    units = {name: ("share", "months") for name in outcomes} | (
+        {INCOME: ("NOK", "NOK")} if amounts else {}
+    )
+    value = numbers(paths(law.rates(law.theta, months)))
+    table = tidy(pd.DataFrame(_keys(units, months, kept))).assign(
         estimate=value,
         comparator="none",
         status="ok",
         n_treated=pd.array([law.participants] * value.size, dtype="Int64"),
         **law.labels,
     )
-    found = with_inference(table, law.influence(jacobian), level=level)
+    influence = law.influence(law.derivatives(numbers, months))
+    found = with_inference(table, influence, level=level)
     found = with_bands(found, level=level, terms=("effect",))
-    return Estimates.concat([found, lock_in(found, windows=kept, level=level)])
+    summed = lock_in(found, windows=kept, level=level)
+    # fewer remaining is the gain, so that a loss and its end are to be read off the exits
+    turned = (summed.table["outcome"] == REMAINING) & summed.table["term"].isin(SETS)
+    return Estimates.concat([found, summed.take(np.flatnonzero(~turned))])
 
 
-def _numbers(found: Paths, windows: Sequence[int]) -> Floats:
-    """All numbers of `_keys`, in its order."""
+def _numbers(found: Paths, weights: Floats, windows: Sequence[int]) -> Floats:
+    """[..., m] all numbers of `_keys`, in its order; ``weights`` [K, E + 1] make outcomes of shares."""
     one, locked, none = (
-        np.column_stack([p, 1.0 - p.sum(axis=1)])[1:]
+        np.concatenate([p, 1.0 - p.sum(axis=-1, keepdims=True)], axis=-1)[..., 1:, :] @ weights.T
         for p in (found.with_programme, found.locked_in, found.without)
     )
-    parts = [(one - none).T.ravel(), one.T.ravel(), none.T.ravel(), found.running[1:]]
+    parts = [_by_outcome(x) for x in (one - none, one, none)]
+    parts.append(found.running[..., 1:])
     for w in windows:
-        parts += [(locked - none)[:w].sum(axis=0), (one - locked)[:w].sum(axis=0)]
-    return np.concatenate(parts)
+        parts += [(x[..., :w, :]).sum(axis=-2) for x in (locked - none, one - locked)]
+    return np.concatenate(parts, axis=-1)
 
 
-def _keys(exits: Sequence[str], months: int, windows: Sequence[int]) -> list[dict[str, Any]]:
-    outcomes = (*exits, REMAINING)
-    monthly = [
-        {"outcome": outcome, "term": term, "horizon": h, "unit": "share", "period": ""}
-        for term in ("effect", "mean_treated", "mean_comparison")
-        for outcome in outcomes
+def _by_outcome(x: Floats) -> Floats:
+    """[..., H, K] as [..., K * H]."""
+    return np.swapaxes(x, -1, -2).reshape(*x.shape[:-2], -1)
+
+
+def _keys(
+    units: Mapping[str, tuple[str, str]], months: int, windows: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Keys of all numbers; ``units`` by outcome, of a month's value and of a sum."""
+    monthly = [(outcome, term) for term in MONTHLY for outcome in units]
+    rows = [
+        {"outcome": outcome, "term": term, "horizon": h, "unit": unit, "period": ""}
+        for outcome, term, unit in (
+            *((outcome, term, units[outcome][0]) for outcome, term in monthly),
+            ("in_programme", "mean_treated", "share"),
+        )
         for h in range(1, months + 1)
     ]
-    monthly += [
-        {
-            "outcome": "in_programme",
-            "term": "mean_treated",
-            "horizon": h,
-            "unit": "share",
-            "period": "",
-        }
-        for h in range(1, months + 1)
-    ]
-    summed = [
-        {"outcome": outcome, "term": term, "horizon": None, "unit": "months", "period": f"1-{w}"}
+    return rows + [
+        {"outcome": outcome, "term": term, "horizon": None, "unit": unit, "period": f"1-{w}"}
         for w in windows
         for term in ("cumulated_lock_in", "cumulated_after")
-        for outcome in outcomes
+        for outcome, (_, unit) in units.items()
     ]
-    return monthly + summed

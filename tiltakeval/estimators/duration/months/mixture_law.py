@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from tiltakeval.design.event_history import EventHistory
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.inference import Influence
-from tiltakeval.estimators.duration.mixture.errors import errors_of
+from tiltakeval.estimators.duration.mixture.errors import Information
 from tiltakeval.estimators.duration.mixture.hazards import hazards
-from tiltakeval.estimators.duration.mixture.likelihood import log_densities
+from tiltakeval.estimators.duration.mixture.likelihood import Mixing, log_densities
 from tiltakeval.estimators.duration.mixture.newton import Fit
 from tiltakeval.estimators.duration.mixture.panel import Panel, until
-from tiltakeval.estimators.duration.months.paths import Rates
+from tiltakeval.estimators.duration.months.law import STEP, Numbers
+from tiltakeval.estimators.duration.months.paths import Rates, paths_of_each
 from tiltakeval.estimators.duration.months.stages import Stages
-from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
 #: Paths are means over at most so many participants, an even sample of them all.
-MOST_PARTICIPANTS = 1_000
+MOST_PARTICIPANTS = 500
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,30 @@ class MixtureLaw:
 
     ``design`` is the history the panel was made of, row for row; ``entered`` the panel of the
     participants' rows before month zero, whose likelihood weighs the mass points. ``month`` is a month
-    in the design's unit of time.
+    in the design's unit of time. Paths are means over the participants of ``stages``, who stand for
+    all ``participants``.
     """
 
-    panel: Panel
-    fit: Fit
+    information: Information
     design: EventHistory
     stages: Stages
     entered: Panel
     cuts: Floats
     exits: tuple[str, ...]
-    groups: Groups
+    participants: int
     kind: str
     labels: dict[str, str]
     month: float = 1.0
 
     @property
-    def participants(self) -> int:
-        """Participants the paths are means over."""
-        return int(self.stages.row.size)
+    def panel(self) -> Panel:
+        """Everybody's arrays of the likelihood."""
+        return self.information.panel
+
+    @property
+    def fit(self) -> Fit:
+        """The fit."""
+        return self.information.fit
 
     @cached_property
     def _free(self) -> NDArray[np.int64]:
@@ -76,36 +81,27 @@ class MixtureLaw:
         return self._all[self._free]
 
     def rates(self, theta: Floats, months: int) -> Rates:
-        """Hazards of the participants at the parameters, with the posterior of their mass points."""
-        panel, mixing = self.panel, self.fit.mixing
-        full = self._all.copy()
-        full[self._free] = theta
-        size = panel.coefficients
-        beta = np.zeros(panel.active.shape)
-        beta[panel.active] = full[:size]
-        mu = full[size : size + mixing.mu.size].reshape(mixing.mu.shape)
-        p = np.exp(full[size + mixing.mu.size :])
-        changed = replace(mixing, mu=mu, p=p / p.sum())
-        at = hazards(self.entered, beta)
-        post, _ = log_densities(self.entered, at, changed, 0, self.entered.units)
-        share = post * self.entered.weight[:, None]
-        raw = beta / panel.scale
-        base = np.empty((self.participants, mixing.points, months, len(self.exits)))
+        """Hazards of the participants at the parameters, with the posterior of their mass points.
+
+        Covariates stay as they are at month zero.
+        """
+        beta, mixing = self._parameters(theta)
+        mu, raw, panel = mixing.mu, beta / self.panel.scale, self.panel
+        base = np.empty((self.stages.row.size, mixing.points, months, len(self.exits)))
         factor = {stage: np.ones((months, len(self.exits))) for stage in self.stages.column}
-        for e, name in enumerate(self.exits):
-            t = panel.transitions.index(name)
+        for e, t in enumerate(self._transitions):
             index = self._x @ raw[t] - panel.centre @ raw[t]
             by_step = np.concatenate([[0.0], raw[t][self._steps]])
             duration = by_step[self._step_at(months)]
             log_hazard = index[:, None, None] + mu[t][None, :, None] + duration[:, None, :]
             base[..., e] = self.month * np.exp(np.clip(log_hazard, -700, 50))
-            for stage, column in self.stages.column.items():
-                at_column = np.array([self._position(c) for c in column])
+            for stage in self.stages.column:
+                at_column = self._held(stage)
                 effect = np.where(at_column >= 0, raw[t][np.maximum(at_column, 0)], 0.0)
                 factor[stage][:, e] = np.exp(effect)
         return Rates(
             base=base,
-            share=share / share.sum(),
+            share=self._share(beta, mixing),
             waiting=factor["waiting"],
             inside=factor["inside"],
             after=factor["after"],
@@ -114,24 +110,108 @@ class MixtureLaw:
             waits=self.stages.waits,
         )
 
+    def derivatives(self, numbers: Numbers, months: int) -> Floats:
+        """[m, P] derivatives of numbers read off the mean paths, by the parameters.
+
+        A parameter moves the posterior of the mass points, the hazards by one factor in all months
+        (coefficients, mass points), in some of them (steps), or in a stage (statuses). Paths are
+        followed anew only for every exit, step and status; the rest is sums over participants.
+        """
+        panel, size = self.panel, self.panel.coefficients
+        rates = self.rates(self.theta, months)
+        position = np.full(panel.active.shape, -1)
+        position[panel.active] = np.arange(size)
+        each = numbers(paths_of_each(rates))
+        out = np.zeros((each.shape[-1], self._all.size))
+        out[:, self._free] = np.tensordot(self._share_by_parameter(), each, ((1, 2), (0, 1))).T
+        step_at = self._step_at(months)
+
+        def moved(**change: Floats) -> Floats:
+            """[N, J, m] what the numbers gain when logs of ``base`` or factors gain ``change``."""
+            up, down = (
+                replace(
+                    rates, **{n: getattr(rates, n) * np.exp(sign * d) for n, d in change.items()}
+                )
+                for sign in (STEP, -STEP)
+            )
+            return (numbers(paths_of_each(up)) - numbers(paths_of_each(down))) / (2 * STEP)
+
+        for e, t in enumerate(self._transitions):
+            unit = np.eye(len(self.exits))[e]
+            level = rates.share[..., None] * moved(base=unit)
+            used = np.flatnonzero(panel.active[t])
+            by_covariate = (self._x[:, used] - panel.centre[used]).T @ level.sum(axis=1)
+            out[:, position[t, used]] += (by_covariate / panel.scale[used, None]).T
+            points = size + t * self.fit.mixing.points + np.arange(self.fit.mixing.points)
+            out[:, points] += level.sum(axis=0).T
+            for s, k in enumerate(self._steps, 1):
+                if panel.active[t, k] and (step_at == s).any():
+                    here = (step_at == s)[:, None, :, None] * unit
+                    found = np.tensordot(rates.share, moved(base=here), 2)
+                    out[:, position[t, k]] += found / panel.scale[k]
+            for stage in self.stages.column:
+                at_column = self._held(stage)
+                for k in np.unique(at_column[at_column >= 0]):
+                    if panel.active[t, k]:
+                        here = (at_column == k)[:, None] * unit
+                        found = np.tensordot(rates.share, moved(**{stage: here}), 2)
+                        out[:, position[t, k]] += found / panel.scale[k]
+        return out[:, self._free]
+
     def influence(self, jacobian: Floats) -> Influence:
         """Influence of functions of the parameters, by cluster."""
         gradients = np.zeros((jacobian.shape[0], self._all.size))
         gradients[:, self._free] = jacobian
-        errors = errors_of(self.panel, self.fit, gradients, self.groups, kind=self.kind)
+        groups = self.information.groups
         return Influence(
-            frame=self.groups.frame,
+            frame=groups.frame,
             kind=self.design.cluster_kind,
-            n_clusters=self.groups.n_clusters,
-            values={"months": errors.influence},
+            n_clusters=groups.n_clusters,
+            values={"months": self.information.errors(gradients, kind=self.kind).influence},
             rows={"months": np.arange(jacobian.shape[0])},
         )
+
+    def _parameters(self, theta: Floats) -> tuple[Floats, Mixing]:
+        """Coefficients [K, p] and mass points."""
+        full, panel, mixing = self._all.copy(), self.panel, self.fit.mixing
+        full[self._free] = theta
+        size = panel.coefficients
+        beta = np.zeros(panel.active.shape)
+        beta[panel.active] = full[:size]
+        mu = full[size : size + mixing.mu.size].reshape(mixing.mu.shape)
+        p = np.exp(full[size + mixing.mu.size :])
+        return beta, replace(mixing, mu=mu, p=p / p.sum())
+
+    def _share(self, beta: Floats, mixing: Mixing) -> Floats:
+        """[N, J] what a participant's mass points count for, given the past."""
+        at = hazards(self.entered, beta)
+        post, _ = log_densities(self.entered, at, mixing, 0, self.entered.units)
+        share = post * self.entered.weight[:, None]
+        return share / share.sum()
+
+    def _share_by_parameter(self) -> Floats:
+        """[P, N, J] derivatives of the shares, by central differences: these cost no paths."""
+        out = np.empty((self.theta.size, self.stages.row.size, self.fit.mixing.points))
+        for k, value in enumerate(self.theta):
+            change = np.zeros(self.theta.size)
+            change[k] = STEP * max(1.0, abs(value))
+            up = self._share(*self._parameters(self.theta + change))
+            out[k] = (up - self._share(*self._parameters(self.theta - change))) / (2 * change[k])
+        return out
+
+    @cached_property
+    def _transitions(self) -> list[int]:
+        return [self.panel.transitions.index(name) for name in self.exits]
+
+    def _held(self, stage: str) -> NDArray[np.int64]:
+        """[months] the panel's status column that holds in each month of a stage, -1 for none."""
+        return np.array([self._position(c) for c in self.stages.column[stage]], dtype=np.int64)
 
     @cached_property
     def _x(self) -> Floats:
         """[N, p] the participants' covariates at month zero in the panel's order, no status on."""
         names = {name: i for i, name in enumerate(self.design.covariate_names)}
-        out = np.zeros((self.participants, len(self.panel.names)))
+        out = np.zeros((self.stages.row.size, len(self.panel.names)))
         for k, name in enumerate(self.panel.names):
             if name in names and name not in self.design.programme:
                 out[:, k] = self.design.covariates[self.stages.row, names[name]]
@@ -157,13 +237,11 @@ class MixtureLaw:
 
 
 def law_of(
-    panel: Panel,
-    fit: Fit,
+    information: Information,
     design: EventHistory,
     stages: Stages,
     *,
     cuts: Sequence[float],
-    groups: Groups,
     kind: str,
     labels: dict[str, str],
     month: float = 1.0,
@@ -173,32 +251,26 @@ def law_of(
     Exits are the transitions that a status enters. Raises InputError where the model has what these
     paths can't follow: a time before observation, or effects that vary between persons.
     """
-    if design.n != panel.length.size:
+    panel = information.panel
+    if design.n != panel.length.size or panel.channels != len(panel.transitions):
         raise InputError(
-            "months can't be computed with delayed entry or persons of weight zero",
+            "months can't be computed with persons of weight zero, or effects that vary between "
+            "persons",
             where="months",
-            remedy="Leave them out, or set delayed_entry = ignore.",
         )
-    if panel.channels != len(panel.transitions):
-        raise InputError(
-            "months can't be computed with an effect that varies between persons", where="random"
-        )
-    stages = _few(stages, MOST_PARTICIPANTS)
+    few = _few(stages, MOST_PARTICIPANTS)
     status = [i for i, n in enumerate(design.covariate_names) if n in design.programme]
     exits = tuple(
         name for t, name in enumerate(design.transitions) if design.enters[t, status].any()
     )
     return MixtureLaw(
-        panel=panel,
-        fit=fit,
+        information=information,
         design=design,
-        stages=stages,
-        entered=until(
-            panel, np.searchsorted(panel.first, stages.row, side="right") - 1, stages.row
-        ),
+        stages=few,
+        entered=until(panel, np.searchsorted(panel.first, few.row, side="right") - 1, few.row),
         cuts=np.asarray(cuts, dtype=np.float64),
         exits=exits,
-        groups=groups,
+        participants=int(np.unique(design.person[stages.row]).size),
         kind=kind,
         labels=labels,
         month=month,

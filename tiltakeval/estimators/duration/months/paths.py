@@ -42,8 +42,9 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """Shares that have left by each exit by the end of month h, [H + 1, E], with and without the
-    programme, and with its stages but nothing after it (``locked_in``); ``running`` [H + 1] in it."""
+    """Shares that have left by each exit by the end of month h, [..., H + 1, E], with and without the
+    programme, and with its stages but nothing after it (``locked_in``); ``running`` [..., H + 1] in it.
+    """
 
     with_programme: Floats
     locked_in: Floats
@@ -52,15 +53,23 @@ class Paths:
 
 
 def paths(rates: Rates) -> Paths:
-    """Follow everyone through the stages, in steps of half a month.
+    """Follow everyone through the stages, in steps of half a month; means over all.
 
     Of those who change stage in a step, half face the next stage's hazards for all of it and half for
     none of it.
     """
+    one = paths_of_each(rates)
+    return Paths(**{name: np.tensordot(rates.share, value, 2) for name, value in vars(one).items()})
+
+
+def paths_of_each(rates: Rates) -> Paths:
+    """The paths of every participant under every mass point: arrays begin with [N, J].
+
+    Zero where a mass point counts for next to nothing of a participant.
+    """
     n, points, months, exits = rates.base.shape
     base = np.ascontiguousarray(rates.base.reshape(n * points, months, exits)) / STEPS
-    share = np.where(rates.share < NEGLIGIBLE / n, 0.0, rates.share)
-    share = np.ascontiguousarray((share / share.sum()).reshape(n * points))
+    used = (rates.share >= NEGLIGIBLE / n).reshape(n * points)
     one = np.ones((months * STEPS, exits))
     never = np.zeros(months * STEPS)
     waiting, inside, after = (_finer(f) for f in (rates.waiting, rates.inside, rates.after))
@@ -69,7 +78,11 @@ def paths(rates: Rates) -> Paths:
     def follow(after: Floats, *stages: Floats, waits: bool) -> tuple[Floats, Floats]:
         waiting, inside, begin, leave = stages
         ages = max(_varies_until(f) for f in (*stages, after))
-        return _follow(base, share, waiting, inside, after, begin, leave, waits, ages, STEPS)
+        left, running = _follow(
+            base, used, waiting, inside, after, begin, leave, waits, ages, STEPS
+        )
+        shape = (n, points, months + 1)
+        return left.reshape(*shape, exits), running.reshape(shape)
 
     stages = (waiting, inside, begin, leave)
     left, running = follow(after, *stages, waits=rates.waits)
@@ -90,16 +103,16 @@ def _varies_until(by_age: Floats) -> int:
 
 @njit(cache=True)
 def _follow(  # type: ignore[no-untyped-def]
-    base, share, waiting, inside, after, begin, leave, waits, ages, steps
+    base, used, waiting, inside, after, begin, leave, waits, ages, steps
 ):
-    """Shares that have left [months + 1, exits] and shares in the programme [months + 1].
+    """Who has left [n, months + 1, exits] and is in the programme [n, months + 1], of those ``used``.
 
     ``ages``: the age in a stage, in steps, from which on hazards no longer change, so that older count
     as one.
     """
     n, months, exits = base.shape
-    left = np.zeros((months + 1, exits))
-    running = np.zeros(months + 1)
+    left = np.zeros((n, months + 1, exits))
+    running = np.zeros((n, months + 1))
     w = np.zeros(ages + 1)  # by time waited
     p = np.zeros(ages + 1)  # by time in the programme
     a = np.zeros(ages + 1)  # by time since it ended
@@ -107,7 +120,7 @@ def _follow(  # type: ignore[no-untyped-def]
     kept_waiting, kept_inside = np.exp(-begin), np.exp(-leave)
     gone = np.zeros(exits)
     for i in range(n):
-        if share[i] == 0.0:
+        if not used[i]:
             continue
         w[:] = 0.0
         p[:] = 0.0
@@ -116,7 +129,7 @@ def _follow(  # type: ignore[no-untyped-def]
             w[0] = 1.0
         else:
             p[0] = 1.0
-            running[0] += share[i]
+            running[i, 0] = 1.0
         gone[:] = 0.0
         for u in range(months):
             hazard = base[i, u]
@@ -129,8 +142,8 @@ def _follow(  # type: ignore[no-untyped-def]
                 _step(a, hazard, after, never, ever, gone)
                 a[0] += 0.5 * ending
             for e in range(exits):
-                left[u + 1, e] += share[i] * gone[e]
-            running[u + 1] += share[i] * p.sum()
+                left[i, u + 1, e] = gone[e]
+            running[i, u + 1] = p.sum()
     return left, running
 
 

@@ -1,0 +1,156 @@
+"""Months of work from every part of a timing-of-events fit: everybody, and the subgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tiltakeval.design.event_history import EventHistory
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.inference import Influence
+from tiltakeval.estimates.lockin import WINDOWS
+from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.estimators.duration.mixture.errors import Information
+from tiltakeval.estimators.duration.mixture.newton import Fit
+from tiltakeval.estimators.duration.mixture.report import Part
+from tiltakeval.estimators.duration.mixture.steps import with_steps
+from tiltakeval.estimators.duration.months.consequences import REMAINING, consequences
+from tiltakeval.estimators.duration.months.mixture_law import law_of
+from tiltakeval.estimators.duration.months.stages import programmes_of, stages_of
+from tiltakeval.estimators.numerics.groups import Groups
+
+ESTIMAND = "vs_no_programme"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Months followed from month zero (0: not asked), a month's length in the file's unit of time, and
+    NOK a month by exit."""
+
+    months: int
+    month: float
+    amounts: Mapping[str, float]
+    windows: tuple[int, ...] = WINDOWS
+
+    @property
+    def columns(self) -> int:
+        """About how many numbers a programme gives."""
+        return 30 * self.months
+
+
+def asked(
+    months: int, month: float, amounts: Mapping[str, float] | Sequence[str] | str
+) -> Question:
+    """The question as options put it; amounts are a mapping or "job:32000,remaining:17000".
+
+    Raises InputError.
+    """
+    if months < 0:
+        raise InputError("months can't be negative", where="months")
+    if not month > 0:
+        raise InputError("a month must have a length above zero", where="month")
+    if not isinstance(amounts, Mapping):
+        texts = amounts.split(",") if isinstance(amounts, str) else amounts
+        pairs = [text.partition(":") for text in texts if text.strip()]
+        try:
+            amounts = {name.strip(): float(value) for name, _, value in pairs}
+        except ValueError:
+            raise InputError(
+                "an amount isn't a number",
+                where="amounts",
+                remedy="Write exit and NOK a month: amounts=job:32000,remaining:17000",
+            ) from None
+    if amounts and not months:
+        raise InputError(
+            "amounts are for months of work", where="amounts", remedy="Set months too."
+        )
+    return Question(months=months, month=month, amounts=dict(amounts))
+
+
+def check(design: EventHistory, *, varying: bool) -> None:
+    """Raise InputError, before the search, for a model that months can't be computed for."""
+    if varying:
+        raise InputError(
+            "months can't be computed with an effect that varies between persons", where="random"
+        )
+    if design.before is not None:
+        raise InputError(
+            "months can't be computed with delayed entry",
+            where="months",
+            remedy="Keep to spells seen from their start.",
+        )
+    for programme, stages in programmes_of(design.programme).items():
+        if "inside" not in stages:
+            raise InputError(
+                f"no status says when somebody is in {programme}",
+                where="months",
+                remedy=f"Add a status column {programme}_in.",
+            )
+
+
+def months_of(
+    part: Part,
+    fit: Fit | None,
+    groups: Groups,
+    question: Question,
+    *,
+    cuts: Sequence[float],
+    kind: str,
+) -> Iterator[Estimates]:
+    """What `consequences` gives, for each programme of the part. Raises InputError.
+
+    Where a subgroup has no fit, or too few in a programme, rows say so.
+    """
+    design = with_steps(part.design, cuts)
+    information = None if fit is None else Information(part.panel, fit, groups)
+    for programme, names in programmes_of(design.programme).items():
+        labels = {
+            "programme": programme,
+            "population": design.population,
+            "subgroup": part.label,
+            "estimand": ESTIMAND,
+            "time_origin": "vedtak" if "waiting" in names else "start",
+        }
+        if information is None:
+            yield _without(labels, design, question, groups)
+            continue
+        try:
+            stages = stages_of(design, **names, months=question.months, month=question.month)
+            law = law_of(
+                information,
+                design,
+                stages,
+                cuts=cuts,
+                kind=kind,
+                labels=labels,
+                month=question.month,
+            )
+            yield consequences(
+                law, months=question.months, windows=question.windows, amounts=question.amounts
+            )
+        except InputError:
+            if part.label == "all":
+                raise
+            yield _without(labels, design, question, groups)
+
+
+def _without(
+    labels: dict[str, str], design: EventHistory, question: Question, groups: Groups
+) -> Estimates:
+    """Rows of sums that can't be had."""
+    status = [i for i, n in enumerate(design.covariate_names) if n in design.programme]
+    exits = [n for t, n in enumerate(design.transitions) if design.enters[t, status].any()]
+    rows = [
+        {"outcome": outcome, "term": "cumulated", "period": f"1-{w}", "unit": "months"}
+        for outcome in (*exits, REMAINING)
+        for w in question.windows
+        if w <= question.months
+    ]
+    table = tidy(pd.DataFrame(rows)).assign(
+        estimate=np.nan, comparator="none", status="not_supported", **labels
+    )
+    nothing = Influence(groups.frame, design.cluster_kind, groups.n_clusters, {}, {})
+    return Estimates(table, influence=nothing)
