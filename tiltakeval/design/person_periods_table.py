@@ -109,7 +109,7 @@ def person_periods_from_table(
     factors = factors_of(engine, table, categories, status, reference or {}, where=where)
     rows = table.select(
         person=table[columns.person].cast("int64"),
-        key=_key(table, factors).cast("int64"),
+        key=packed(table, factors).cast("int64"),
         time=table[columns.time].cast("int32"),
         event=table[columns.event].cast("int16"),
         **({} if columns.cluster is None else {"cluster": table[columns.cluster].cast("int64")}),
@@ -140,7 +140,7 @@ def person_periods_from_table(
             where=where,
             remedy="Use fewer or coarser categories, or a sample of persons.",
         )
-    levels = [_level(found["key"], factors, f) for f in range(len(factors))]
+    levels = [level_of(found["key"], factors, f) for f in range(len(factors))]
     x, x_names = dummies(factors, levels, interactions, codes=len(found["key"]), where=where)
     if continuous:
         engine.drop(name)  # these rows are in memory
@@ -174,7 +174,7 @@ def _require(table: Table, names: Sequence[str], *, where: str) -> None:
         )
 
 
-def _key(table: Table, factors: Sequence[Factor]) -> ibis.expr.types.IntegerValue:
+def packed(table: Table, factors: Sequence[Factor]) -> ibis.expr.types.IntegerValue:
     """The row's levels as one integer."""
     key: Any = ibis.literal(0, "int64")
     for factor in factors:
@@ -187,7 +187,7 @@ def _key(table: Table, factors: Sequence[Factor]) -> ibis.expr.types.IntegerValu
     return key
 
 
-def _level(key: NDArray[np.int64], factors: Sequence[Factor], at: int) -> NDArray[np.int64]:
+def level_of(key: NDArray[np.int64], factors: Sequence[Factor], at: int) -> NDArray[np.int64]:
     """[C] the level of one factor in each key."""
     after = int(np.prod([len(f.levels) for f in factors[at + 1 :]], dtype=object))
     found: NDArray[np.int64] = key // after % len(factors[at].levels)

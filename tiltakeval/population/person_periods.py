@@ -108,8 +108,9 @@ class StatusMeaning:
 class RegisterPeriods:
     """The rows, in the engine. ``table``: person (number), month, time, spell_no, event (0 or 1 +
     position in ``transitions``), the columns of ``categories`` (positions in their levels), and
-    ``exposure`` (share of the month at risk) where months are split. ``status``: which categories are
-    programme status; ``meanings`` by ``column_level``."""
+    ``exposure`` (share of the month at risk, from ``opens`` to ``closes``) where months are split.
+    ``status``: which categories are programme status; ``meanings`` by ``column_level``. ``window``:
+    first and last month of rows."""
 
     spec: PeriodSpec
     work: Working
@@ -120,6 +121,7 @@ class RegisterPeriods:
     attrition: Attrition
     transitions: tuple[str, ...] = EXITS
     exposure: str | None = field(default=None)
+    window: tuple[int, int] = (0, OPEN)
 
 
 def person_periods(work: Working, spec: PeriodSpec) -> RegisterPeriods:
@@ -151,6 +153,7 @@ def person_periods(work: Working, spec: PeriodSpec) -> RegisterPeriods:
         meanings=_meanings(spec),
         attrition=attrition,
         exposure="exposure" if split else None,
+        window=(first, last),
     )
 
 

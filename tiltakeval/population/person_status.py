@@ -24,7 +24,8 @@ def band(edges: tuple[int, ...], at: int) -> str:
 
 
 def with_status(work: Working, spec: PeriodSpec, rows: Table) -> Table:
-    """Rows with a status column a programme, cut where the month is split."""
+    """Rows with a status column a programme, cut where the month is split: ``opens`` and ``closes``
+    are the shares of the month before the row begins and when it ends, ``exposure`` between them."""
     found = _statuses(work, spec, rows)
     count = len(spec.programmes) + 1
     keys = ["person_id", "spell_no", "month"]
@@ -50,14 +51,16 @@ def with_status(work: Working, spec: PeriodSpec, rows: Table) -> Table:
     }, **{f"e_{n}": v for n, v in status("e").items()})  # fmt: skip
     names = [f"status_{name}" for name in (*spec.programmes, OTHER)]
     early = wide.mutate(
-        exposure=ibis.least(wide["at"], wide.until),
+        opens=ibis.literal(0.0),
+        closes=ibis.least(wide["at"], wide.until),
         event=(wide.until <= wide["at"]).ifelse(wide.event, 0).cast("int8"),
         **{n: wide[f"b_{n}"] for n in names},
     )
     late = wide.filter(wide.until > wide["at"])
-    late = late.mutate(exposure=late.until - late["at"], **{n: late[f"e_{n}"] for n in names})
-    columns = [*kept, "exposure", *names]
-    return ibis.union(early.select(*columns), late.select(*columns))
+    late = late.mutate(opens=late["at"], closes=late.until, **{n: late[f"e_{n}"] for n in names})
+    columns = [*kept, "opens", "closes", *names]
+    both = ibis.union(early.select(*columns), late.select(*columns))
+    return both.mutate(exposure=both.closes - both.opens)
 
 
 def _statuses(work: Working, spec: PeriodSpec, rows: Table) -> Table:
