@@ -4,10 +4,13 @@
     python benchmarks/timing_of_events_truth.py report
 
 Six designs: heterogeneity normal, of two types, or skewed (log of a gamma variable), each with and
-without duration dependence in five steps. Effects while taking part and after. Rules for the number of
-mass points are set side by side: one, the lowest AIC, the full likelihood, and the average by AIC.
-Every replication is a row of benchmarks/results/timing_of_events_truth.csv, written as it ends, with
-its own seed: a run can be stopped and taken up again, and several can share the work with --part i/n.
+without duration dependence in five steps. Effects while taking part and after, and months of work lost
+in the programme and gained in all (at the full likelihood). Rules for the number of mass points are set
+side by side: one, the lowest AIC, the full likelihood, and the average by AIC; above 5,000 persons only
+one and full, which need no path.
+Every replication has its own seed and is written to benchmarks/work as it ends: a run can be stopped
+and taken up again, and several can share the work with --part i/n. The report merges them into
+benchmarks/results/timing_of_events_truth.csv.gz.
 """
 
 from __future__ import annotations
@@ -19,23 +22,31 @@ import time
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tiltakeval.design.event_history import EventHistory
-from tiltakeval.estimators.duration.mixture.report import Part, table_of
+from tiltakeval.estimators.duration.mixture.report import Part, groups_of, table_of
+from tiltakeval.estimators.duration.months.of_fit import asked, months_of
 from tiltakeval.estimators.duration.timing_of_events import TimingOfEvents
 
-RESULTS = Path(__file__).parent / "results" / "timing_of_events_truth.csv"
+RESULTS = Path(__file__).parent / "results" / "timing_of_events_truth.csv.gz"
+WORK = Path(__file__).parent / "work" / "timing_of_events_truth"
 SHAPES = ("normal", "two_types", "skewed")
 DESIGNS = tuple(f"{shape}{tail}" for shape in SHAPES for tail in ("", "_steps"))
 EFFECTS = {"taking_part": -0.5, "after": 0.3}
 CUTS = (3.0, 6.0, 12.0, 24.0)
 STEPS = np.array([0.0, 0.2, -0.1, -0.4, -0.6])
 CENSOR = 48.0
-RULES = ("one", "aic", "full", "averaged")
+PATH_UP_TO = 5_000
+MONTHS, WINDOWS = 24, (12, 24)
+TERMS = {"cumulated": "months", "cumulated_lock_in": "lock_in"}
+LENGTH = (3.0, 9.0)
+TRUTH_PERSONS, TRUTH_SEED = 400_000, 77
 
 
 def traits(rng: np.random.Generator, shape: str, n: int) -> np.ndarray:
@@ -54,20 +65,65 @@ def traits(rng: np.random.Generator, shape: str, n: int) -> np.ndarray:
     return rng.standard_normal((n, 2)) @ root.T
 
 
+def steps_of(design: str) -> np.ndarray:
+    """Log factors on the hazards in the steps of duration."""
+    return STEPS if design.endswith("_steps") else np.zeros(STEPS.size)
+
+
+def hazards_of(rng: np.random.Generator, design: str, n: int) -> tuple[np.ndarray, ...]:
+    """Covariates [n, 2] and hazards of a job and of entry [n]."""
+    x = rng.standard_normal((n, 2))
+    trait = traits(rng, design.removesuffix("_steps"), n)
+    job = np.exp(-2.5 + x @ [1.0, -1.0] + trait[:, 0])
+    return x, job, np.exp(-3.0 + x @ [1.0, 0.5] + trait[:, 1])
+
+
+@cache
+def true_months(design: str) -> dict[str, float]:
+    """True months of work gained by participants, from their hazards and the lengths' distribution."""
+    rng = np.random.default_rng([DESIGNS.index(design), TRUTH_SEED])
+    _, job, entry = hazards_of(rng, design, TRUTH_PERSONS)
+    steps, zero = steps_of(design), np.zeros(TRUTH_PERSONS)
+    leaves, enters = draw(rng, job, zero, steps), draw(rng, entry, zero, steps)
+    took = (enters < leaves) & (enters < CENSOR)
+    job, begun, length = job[took], enters[took], rng.uniform(*LENGTH, took.sum())
+    before = time_at_risk(begun, steps)
+    ended = time_at_risk(begun + length, steps) - before
+    effects = {term: [] for term in TERMS}
+    for h in range(1, MONTHS + 1):
+        total = time_at_risk(begun + h, steps) - before
+        inside = np.minimum(total, ended)
+        after = total - inside
+        stays = np.exp(-job * total)
+        for term, last in (("cumulated", EFFECTS["after"]), ("cumulated_lock_in", 0.0)):
+            moved = np.exp(EFFECTS["taking_part"]) * inside + np.exp(last) * after
+            effects[term].append(float((stays - np.exp(-job * moved)).mean()))
+    return {
+        f"{name}_{w}": float(np.sum(effects[term][:w]))
+        for term, name in TERMS.items()
+        for w in WINDOWS
+    }
+
+
+def time_at_risk(until: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Integral of exp(step) from 0 to each time."""
+    bounds = np.array([0.0, *CUTS, np.inf])
+    return sum(
+        np.exp(step) * np.clip(np.minimum(until, high) - low, 0.0, None)
+        for step, low, high in zip(steps, bounds, bounds[1:])
+    )
+
+
 def simulated(design: str, n: int, seed: int) -> EventHistory:
     """Persons in one of the designs; a programme lasts 3 to 9, independently of everything."""
     rng = np.random.default_rng([DESIGNS.index(design), n, seed])
-    shape = design.removesuffix("_steps")
-    steps = STEPS if design.endswith("_steps") else np.zeros(STEPS.size)
-    x = rng.standard_normal((n, 2))
-    trait = traits(rng, shape, n)
-    job = np.exp(-2.5 + x @ [1.0, -1.0] + trait[:, 0])
-    entry = np.exp(-3.0 + x @ [1.0, 0.5] + trait[:, 1])
+    steps = steps_of(design)
+    x, job, entry = hazards_of(rng, design, n)
     zero = np.zeros(n)
     leaves, enters = draw(rng, job, zero, steps), draw(rng, entry, zero, steps)
     took = (enters < leaves) & (enters < CENSOR)
     begun = np.where(took, enters, 0.0)
-    end = begun + rng.uniform(3.0, 9.0, n)
+    end = begun + rng.uniform(*LENGTH, n)
     leaves_in = draw(rng, job * np.exp(EFFECTS["taking_part"]), begun, steps)
     stays = took & (leaves_in >= end) & (end < CENSOR)
     leaves_post = draw(rng, job * np.exp(EFFECTS["after"]), np.where(stays, end, 0.0), steps)
@@ -128,72 +184,119 @@ def replication(design: str, n: int, seed: int) -> list[dict]:
     """A row for every rule and effect."""
     clock = time.process_time()
     data = simulated(design, n, seed)
-    steps = CUTS if design.endswith("_steps") else ()
-    estimator = TimingOfEvents(steps=steps, starts=1)
+    cuts = CUTS if design.endswith("_steps") else ()
+    with_path = n <= PATH_UP_TO
+    estimator = TimingOfEvents(steps=cuts, starts=1, path=with_path)
     panel = estimator.panel(data)
     solution = estimator.solve(panel)
     part = Part(
         label="all", design=data, panel=panel, solution=solution, person=np.arange(data.persons)
     )
+    groups = groups_of([part])
     given = {"kind": "opg", "level": 0.95, "source": "benchmark"}
-    full = table_of([part], points="full", **given)
-    averaged = table_of([part], points="averaged", **given)
+    full = table_of([part], groups, points="full", **given)
     path = [(j, fit.loglik) for j, fit in solution.path.items()]
     aic = min(path, key=lambda pair: 6 * pair[0] - 2 * pair[1])[0]
+    common = {
+        "design": design,
+        "persons": n,
+        "seed": seed,
+        "certificate": solution.full.certificate,
+    }
     rows = []
     for name, truth in EFFECTS.items():
         by_points = full.table[full.table.programme == name].set_index("period")
         chosen = {
             "one": (1, by_points.loc["points=1"]),
-            "aic": (aic, by_points.loc[f"points={aic}"]),
             "full": (solution.full.points, by_points.loc[""]),
         }
-        mine = averaged.table[(averaged.table.programme == name) & (averaged.table.period == "")]
-        weights = averaged.run["reported_points"]
-        mean = sum(int(j) * w for j, w in weights.items())
-        chosen["averaged"] = (mean, mine.iloc[0])
+        if with_path:
+            averaged = table_of([part], groups, points="averaged", **given)
+            mine = averaged.table[
+                (averaged.table.programme == name) & (averaged.table.period == "")
+            ]
+            weights = averaged.run["reported_points"]
+            mean = sum(int(j) * w for j, w in weights.items())
+            chosen["aic"] = (aic, by_points.loc[f"points={aic}"])
+            chosen["averaged"] = (mean, mine.iloc[0])
         for rule, (points, row) in chosen.items():
+            hessian = full.run["standard_errors"][f"job: {name}"]["hessian"]
             rows.append(
-                {
-                    "design": design,
-                    "persons": n,
-                    "seed": seed,
+                common
+                | {
                     "effect": name,
                     "truth": truth,
                     "rule": rule,
                     "points": points,
                     "estimate": row.estimate,
                     "std_error": row.std_error,
-                    "std_error_hessian": full.run["standard_errors"][f"job: {name}"]["hessian"]
-                    if rule == "full"
-                    else np.nan,
-                    "certificate": solution.full.certificate,
-                    "cpu_seconds": time.process_time() - clock,
+                    "std_error_hessian": hessian if rule == "full" else np.nan,
+                }
+            )
+    rows += [common | row for row in months(part, groups, design, cuts)]
+    seconds = time.process_time() - clock
+    return [row | {"cpu_seconds": seconds} for row in rows]
+
+
+def months(part: Part, groups, design: str, cuts: tuple[float, ...]) -> list[dict]:
+    """Months of work at the full likelihood, beside the truth."""
+    renamed = {"taking_part": "aft_in", "after": "aft_after"}
+    names = tuple(renamed.get(name, name) for name in part.design.covariate_names)
+    data = replace(part.design, covariate_names=names, programme=tuple(renamed.values()))
+    panel = replace(
+        part.panel,
+        names=tuple(renamed.get(name, name) for name in part.panel.names),
+        programme=tuple(renamed.values()),
+    )
+    part, fit = replace(part, design=data, panel=panel), part.solution.full
+    (found,) = months_of(part, fit, groups, asked(MONTHS, 1.0, {}), cuts=cuts, kind="opg")
+    rows = []
+    for _, row in found.table[found.table.outcome == "job"].iterrows():
+        key = f"{TERMS.get(row.term)}_{row.period.removeprefix('1-')}"
+        if key in true_months(design):
+            rows.append(
+                {
+                    "effect": key,
+                    "truth": true_months(design)[key],
+                    "rule": "full",
+                    "points": fit.points,
+                    "estimate": row.estimate,
+                    "std_error": row.std_error,
                 }
             )
     return rows
 
 
+def finished() -> pd.DataFrame:
+    """All rows there are, merged."""
+    files = [path for path in (RESULTS, *sorted(WORK.glob("*.csv"))) if path.exists()]
+    if not files:
+        return pd.DataFrame(columns=["design", "persons", "seed"])
+    keys = ["persons", "design", "seed", "effect", "rule"]
+    table = pd.concat([pd.read_csv(path) for path in files], ignore_index=True)
+    return table.drop_duplicates(keys, keep="last").sort_values(keys, ignore_index=True)
+
+
 def run(given: argparse.Namespace) -> None:
-    """Do the replications that aren't in the results yet."""
-    done = set()
-    if RESULTS.exists():
-        table = pd.read_csv(RESULTS, usecols=["design", "persons", "seed"])
-        done = set(table.itertuples(index=False, name=None))
+    """Do the replications that aren't finished yet."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    done = set(finished()[["design", "persons", "seed"]].itertuples(index=False, name=None))
     part, parts = (int(text) for text in given.part.split("/"))
+    path = WORK / f"{part}_of_{parts}.csv"
     for seed in range(given.replications):
         for design in given.designs:
             if (design, given.persons, seed) in done or seed % parts != part - 1:
                 continue
             rows = pd.DataFrame(replication(design, given.persons, seed))
-            rows.to_csv(
-                RESULTS, mode="a", header=not RESULTS.exists(), index=False, float_format="%.8g"
-            )
+            rows.to_csv(path, mode="a", header=not path.exists(), index=False, float_format="%.7g")
 
 
 def report(_: argparse.Namespace) -> None:
     """Bias, spread, RMSE and coverage by design, effect and rule."""
-    table = pd.read_csv(RESULTS)
+    table = finished()
+    table.to_csv(
+        RESULTS, index=False, float_format="%.7g", compression={"method": "gzip", "mtime": 0}
+    )
     table["error"] = table.estimate - table.truth
     table["inside"] = table.error.abs() <= 1.959964 * table.std_error
     table["inside_hessian"] = np.where(
