@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.event_history import EventHistory
 from tiltakeval.design.event_history_spells import Stretches, spells_of, stretches_of
+from tiltakeval.design.event_history_status import Statuses, renumbered, statuses_of
 from tiltakeval.design.person_periods_columns import Factor, dummies, factors_of
 from tiltakeval.design.person_periods_table import level_of
 from tiltakeval.errors import InputError, unknown
@@ -33,6 +34,7 @@ def event_history_of_register(
     covariates: Sequence[str] | None = None,
     entries: Literal["each", "any"] = "each",
     carried: Literal["leave_out", "keep"] = "leave_out",
+    fewest: int = 0,
 ) -> EventHistory:
     """A row for every stretch of constant status and covariates; times in months.
 
@@ -53,12 +55,13 @@ def event_history_of_register(
     "programme". The moment is the decision, or the start where there was no waiting.
 
     **Status** is that of the spell's first programme and what it leads to. The first programme is the
-    one begun first. From then on a spell is in it until a month that begins without it, and after
-    it to the spell's end, while later programmes run too (a second course of the same programme
-    included). Before, a pending decision is waiting; of several, the one pending longest. A decision
-    that lapses leaves no status: the spell is again at risk of entry, so that it can have several.
-    Where another programme begins, or is pending when a decision lapses, that one's status follows
-    with no entry of its own: there was no time at risk. Nothing later than a row decides its status.
+    one begun first. From then on a spell is in it until it ends, and after it to the spell's end,
+    while later programmes run too (and other courses of the same programme, unless begun by the month
+    after the one in which it ended: then the stay goes on). Before, a pending decision is waiting; of
+    several, the one pending longest. A decision that lapses leaves no status: the spell is again at
+    risk of entry, and can have several. Where another programme begins, or is pending when a decision
+    lapses, its status follows with no entry of its own: there was no time at risk. Nothing later than
+    a row decides its status.
     Columns are "<programme>_waiting", "<programme>_in_0_3", ... ; those nobody has are left out.
     Entries are possible only in rows without status.
 
@@ -67,11 +70,15 @@ def event_history_of_register(
     nobody at risk has, and the first that occurs there. ``subgroups``: categories, by the value in the
     person's first row.
 
+    ``fewest``: a band of time in or after a programme with fewer exits of some group is joined with
+    the band before it, the first with the next; and a covariate with fewer events of a transition
+    among those who have it doesn't enter that transition, where its level then counts with the base.
+
     Raises InputError for unknown names, an exit in two groups, a transition that never happens, no
     spells.
     """
     where = f"event history, {periods.spec.base}"
-    _check_choices(persons, entries, carried)
+    _check_choices(persons, entries, carried, fewest)
     groups = _groups(periods, exits)
     named = [name.removeprefix("status_") for name in periods.status]
     plain = [name for name in periods.categories if name not in periods.status]
@@ -88,16 +95,21 @@ def event_history_of_register(
         factors_of(engine, rows, {n: periods.categories[n] for n in names}, (), {}, where=where)
         for names in (tuple(dict.fromkeys(wanted)), by)
     )
-    found = stretches_of(periods, kept, factors, of_groups)
+    raw = stretches_of(periods, kept, factors, of_groups)
+    exit_group = _group_numbers(periods, groups)[raw.event]
+    statuses = statuses_of(
+        periods.spec, named, raw.status, exit_group, groups=len(groups), fewest=fewest
+    )
+    found = renumbered(raw, statuses, raw.event)
     person = _dense(found.person)
     spell = _dense(found.person, found.spell_no)
-    event, transitions = _events(periods, found, groups, named, spell, entries, where=where)
+    event, transitions = _events(periods, found, groups, named, statuses, spell, entries, where)
     is_entry = np.arange(len(transitions)) >= len(groups)
     at_risk = np.ones((person.size, len(transitions)), dtype=bool)
     at_risk[:, is_entry] = (found.status == 0)[:, None]
-    x, names, statuses, enters = _columns(periods, found, factors, named, is_entry, where=where)
+    x, names, enters = _columns(found, factors, statuses, event, is_entry, fewest, where)
     filters = Attrition.of(periods.spec.base, lines)
-    options = (groups, persons, seed, wanted, by, entries, carried)
+    options = (groups, persons, seed, wanted, by, entries, carried, fewest)
     return EventHistory(
         person=person,
         start=found.start,
@@ -106,9 +118,9 @@ def event_history_of_register(
         transitions=transitions,
         at_risk=at_risk,
         covariates=x,
-        covariate_names=(*names, *statuses),
+        covariate_names=(*names, *statuses.names),
         enters=enters,
-        programme=statuses,
+        programme=statuses.names,
         weight=np.ones(person.size),
         cluster=person.copy(),
         subgroups={
@@ -123,13 +135,15 @@ def event_history_of_register(
     )
 
 
-def _check_choices(persons: int | None, entries: str, carried: str) -> None:
+def _check_choices(persons: int | None, entries: str, carried: str, fewest: int) -> None:
     if entries not in ("each", "any"):
         raise unknown("choice", entries, ("each", "any"), where="entries")
     if carried not in ("leave_out", "keep"):
         raise unknown("choice", carried, ("leave_out", "keep"), where="carried")
     if persons is not None and persons < 1:
         raise InputError(f"{persons} persons can't be drawn", where="persons")
+    if fewest < 0:
+        raise InputError("must be 0 or more", where="fewest")
 
 
 def _several(names: Sequence[str] | str) -> tuple[str, ...]:
@@ -172,37 +186,44 @@ def _dense(*columns: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.cumsum(new, dtype=np.int64)
 
 
+def _group_numbers(
+    periods: RegisterPeriods, groups: Mapping[str, tuple[str, ...]]
+) -> NDArray[np.int16]:
+    """The group (1..) of each exit's number in the table, 0 none."""
+    table = np.zeros(len(periods.transitions) + 1, dtype=np.int16)
+    for j, members in enumerate(groups.values()):
+        for member in members:
+            table[periods.transitions.index(member) + 1] = j + 1
+    return table
+
+
 def _events(
     periods: RegisterPeriods,
     found: Stretches,
     groups: Mapping[str, tuple[str, ...]],
     programmes: Sequence[str],
+    statuses: Statuses,
     spell: NDArray[np.int64],
     entries: str,
-    *,
     where: str,
 ) -> tuple[NDArray[np.int16], tuple[str, ...]]:
     """Transition at each row's end, and the transitions' names. Raises InputError where one of the
     exits, or an entry to a programme of the study, never happens."""
-    table = np.zeros(len(periods.transitions) + 1, dtype=np.int16)
-    for j, members in enumerate(groups.values()):
-        for member in members:
-            table[periods.transitions.index(member) + 1] = j + 1
-    event = table[found.event]
-    size = len(periods.spec.levels) - 1
+    event = _group_numbers(periods, groups)[found.event]
     enters = np.zeros(event.size, dtype=bool)
     enters[:-1] = (found.status[:-1] == 0) & (found.status[1:] > 0) & (spell[1:] == spell[:-1])
-    which = (found.status[1:][enters[:-1]] - 1) // size
+    which = statuses.programme[found.status[1:][enters[:-1]] - 1]
     count = np.bincount(which, minlength=len(programmes))
+    spells = f"{int(spell[-1]) + 1:,} spells"
     missing = [n for n, c in zip(programmes, count) if not c and n in periods.spec.programmes]
     if missing:
         raise InputError(
-            f"nobody enters {', '.join(missing)} in the {int(spell[-1]) + 1:,} spells",
+            f"nobody enters {', '.join(missing)} in {spells}",
             where=where,
             remedy="Leave it out of the programmes studied: it is then one of the others.",
         )
     if not count.any():
-        raise InputError("nobody enters a programme", where=where)
+        raise InputError(f"nobody enters a programme in {spells}", where=where)
     some = np.flatnonzero(count)
     if entries == "any":
         names: tuple[str, ...] = ("programme",)
@@ -214,7 +235,7 @@ def _events(
     never = [name for name, c in zip(groups, happened[1:]) if not c]
     if never:
         raise InputError(
-            f"{', '.join(never)} never happens in {event.size:,} rows",
+            f"{', '.join(never)} never happens in {spells}",
             where=f"{where}, exits",
             remedy="Leave the group out, or join it with another.",
         )
@@ -222,41 +243,35 @@ def _events(
 
 
 def _columns(
-    periods: RegisterPeriods,
     found: Stretches,
     factors: Sequence[Factor],
-    programmes: Sequence[str],
+    statuses: Statuses,
+    event: NDArray[np.int16],
     is_entry: NDArray[np.bool_],
-    *,
+    fewest: int,
     where: str,
-) -> tuple[Floats, tuple[str, ...], tuple[str, ...], NDArray[np.bool_]]:
-    """[R, p] dummies and statuses, the names of both, and [K, p] which enters which transition."""
+) -> tuple[Floats, tuple[str, ...], NDArray[np.bool_]]:
+    """[R, p] dummies and statuses, the names of the dummies, and [K, p] which enters which
+    transition."""
     keys, code = np.unique(found.covariates, return_inverse=True)
     code = code.reshape(-1)
     levels = [level_of(keys, factors, f) for f in range(len(factors))]
     small, names = dummies(factors, levels, (), codes=keys.size, where=where)
-    used = np.unique(found.status)
-    labels = periods.spec.levels
-    order = {"waiting": 0, "in": 1, "after": 2}
-    listed = []
-    for status in used[used > 0]:
-        which, level = divmod(int(status) - 1, len(labels) - 1)
-        label = labels[level + 1]
-        listed.append((which, order[label.split("_")[0]], -level, int(status), label))
-    listed.sort()
-    statuses = tuple(f"{programmes[which]}_{label}" for which, _, _, _, label in listed)
-    p = len(names)
-    x = np.empty((code.size, p + len(listed)))
+    p, q = len(names), len(statuses.names)
+    x = np.empty((code.size, p + q))
     for j in range(p):
         x[:, j] = small[code, j]
-    for j, (_, _, _, status, _) in enumerate(listed):
-        x[:, p + j] = found.status == status
-    enters = np.ones((is_entry.size, p + len(listed)), dtype=bool)
+    for j in range(q):
+        x[:, p + j] = found.status == j + 1
+    enters = np.ones((is_entry.size, p + q), dtype=bool)
     enters[is_entry, p:] = False
-    seen = np.unique(code[found.status == 0])
-    enters[is_entry, :p] = _identified(factors, levels, names, seen)
-    enters[~is_entry, :p] = _identified(factors, levels, names, np.arange(keys.size))
-    return x, names, statuses, enters
+    free = np.unique(code[found.status == 0])
+    for k, entry in enumerate(is_entry):
+        seen = free if entry else np.arange(keys.size)
+        enters[k, :p] = _identified(factors, levels, names, seen)
+        happened = np.bincount(code[event == k + 1], minlength=keys.size)
+        enters[k, :p] &= happened @ small.astype(np.int64) >= fewest
+    return x, names, enters
 
 
 def _identified(

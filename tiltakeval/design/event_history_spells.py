@@ -57,9 +57,8 @@ def spells_of(
     "keep", those without programme status then; of at most ``persons`` persons. Raises InputError
     when none is left.
     """
-    rows, work = periods.table, periods.work
-    whole = periods.exposure is None
-    opens: Any = ibis.literal(True) if whole else rows.opens == 0
+    rows, work = _with_shares(periods), periods.work
+    opens = rows.opens == 0
     status = _any(rows, periods.status)
     spells = keep(
         work,
@@ -100,6 +99,13 @@ def spells_of(
     return keep(work, spells.select(*_SPELL, "treated"), "history_kept"), lines
 
 
+def _with_shares(periods: RegisterPeriods) -> Table:
+    """The rows with the shares of the month they begin and end at."""
+    if periods.exposure is not None:
+        return periods.table
+    return periods.table.mutate(opens=ibis.literal(0.0), closes=ibis.literal(1.0))
+
+
 def _line(periods: RegisterPeriods, step: str, spells: Table) -> tuple[str, int, int]:
     found = spells.agg(persons=spells.person.nunique(), months=spells.months.sum())
     row = periods.work.engine.arrow(found).to_pylist()[0]
@@ -117,16 +123,13 @@ def stretches_of(
     Months since registration are counted from the end of the month of registration.
     """
     work, names = periods.work, {f.name for f in (*covariates, *groups)}
-    rows = periods.table.semi_join(spells, list(_SPELL))
-    whole = periods.exposure is None
-    zero, one = ibis.literal(0.0), ibis.literal(1.0)
-    opens, closes = (zero, one) if whole else (rows.opens, rows.closes)
+    rows = _with_shares(periods).semi_join(spells, list(_SPELL))
     at = (rows.time - 1).cast("float64")
     rows = rows.select(
         *_SPELL, "month", "time", *periods.status, *sorted(names),
-        number=(rows.month.cast("int64") * 2 + (opens > 0).cast("int64")),
-        start=at + opens,
-        stop=at + closes,
+        number=(rows.month.cast("int64") * 2 + (rows.opens > 0).cast("int64")),
+        start=at + rows.opens,
+        stop=at + rows.closes,
         event=rows.event.cast("int64"),
     )  # fmt: skip
     rows = rows.select(
@@ -174,7 +177,7 @@ def _paired(ends: pa.Table) -> Stretches:
 
 
 def _first_programme(periods: RegisterPeriods, rows: Table) -> Table:
-    """Rows with ``status``: that of the spell's first programme, which never steps back."""
+    """Rows with ``status``: that of the spell's first programme and what follows."""
     spec, names = periods.spec, periods.status
     after = len(spec.after_from)
     count = len(names)
@@ -217,22 +220,32 @@ def _first_programme(periods: RegisterPeriods, rows: Table) -> Table:
     every = ibis.window(group_by=spell)
     so_far = ibis.window(group_by=spell, order_by=rows.number, rows=(None, 0))
     inside = rows.locked & (rows.stage == _IN)
-    over = rows.number.min(where=rows.locked & (rows.stage != _IN)).over(every)
+    # begun again in the month after it ended, a stay goes on: seen a row later
+    in_order = ibis.window(group_by=spell, order_by=rows.number)
+    resumed = (rows.stage.lead(1).over(in_order) == _IN) & inside.max().over(so_far)
+    if spec.ties != "exit_first":
+        resumed = resumed & (rows.month.lead(1).over(in_order) == rows.month)
+    rows = rows.mutate(inside=inside, outside=rows.locked & (rows.stage != _IN), resumed=resumed)
+    rows = rows.mutate(ends=rows.outside & ~rows.resumed.fill_null(False))
+    spell = [rows.person, rows.spell_no]
+    every = ibis.window(group_by=spell)
+    so_far = ibis.window(group_by=spell, order_by=rows.number, rows=(None, 0))
+    over = rows.number.min(where=rows.ends).over(every)
     rows = rows.mutate(
         over=over,
         # levels fall with time, so that the lowest so far is the furthest band reached
-        in_level=rows.level.min(where=inside).over(so_far),
+        in_level=rows.level.min(where=rows.inside).over(so_far),
         after_level=rows.level.min(where=rows.locked & (rows.stage == _AFTER)).over(so_far),
     )
     left = (rows.number >= rows.over).fill_null(False)
-    since_end = rows.month - (rows.over / 2).floor()
+    since_end = left.ifelse(rows.month - (rows.over / 2).floor(), 0)
     shift = 1 if spec.ties == "exit_first" else 0
     since_start = rows.month - rows.begun_month + shift
     # a programme under way at registration began, or ended, at a time only its own band tells
-    known_end = (rows.over > rows.origin).fill_null(False)
+    known_end = ibis.coalesce(rows.over, 2**62) > rows.origin
     in_code = rows.carried.ifelse(rows.in_level, _banded(since_start, spec, "in"))
     after_code = known_end.ifelse(_banded(since_end, spec, "after"), rows.after_level)
-    level = left.ifelse(after_code, in_code)
+    level = (left | rows.outside).ifelse(after_code, in_code)
     waiting: Any = (rows.pending % base) * levels + spec.levels.index("waiting")
     status = ibis.cases(
         (rows.locked, rows["first"] * levels + level),
