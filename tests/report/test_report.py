@@ -185,7 +185,7 @@ def test_words_follow_the_interval():
         ({"estimate": 9, "conf_low": 0, "conf_high": 14}, "after 9 months, 14 at the latest"),
         (
             {"estimate": 30, "conf_high": np.nan, "status": "open"},
-            "may not happen within 36 months",
+            "is not certain within 36 months",
         ),
         (
             {"estimate": np.nan, "conf_high": np.nan, "status": "open"},

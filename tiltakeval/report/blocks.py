@@ -57,21 +57,23 @@ class Table:
 
 @dataclass(frozen=True)
 class Panel:
-    """One small plot with its heading and the numbers behind it."""
+    """One small plot with its heading and the numbers behind it; ``note`` is said below the plot, or in
+    its place when nothing may be drawn."""
 
     title: str
-    drawing: Drawing
+    drawing: Drawing | None
     table: Table | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Small plots that share an axis. ``legend``: (swatch class, words)."""
+    """Small plots that share an axis. ``legend``: (swatch class, words); ``note`` is of all of them."""
 
     caption: str
     panels: Sequence[Panel]
     legend: Sequence[tuple[str, str]] = ()
-    wide: bool = False
+    note: str = ""
     kind: str = field(default="panels", init=False)
 
 

@@ -11,7 +11,17 @@ import jinja2
 from markupsafe import Markup
 
 from tiltakeval.errors import InputError
-from tiltakeval.report import coefficients, design, exits, groups, lockin, profiles, single
+from tiltakeval.report import (
+    balance,
+    checks,
+    coefficients,
+    design,
+    exits,
+    groups,
+    lockin,
+    profiles,
+    single,
+)
 from tiltakeval.report.blocks import Block, Section
 from tiltakeval.report.material import Language, ReportMaterial
 from tiltakeval.report.summary import summary
@@ -22,7 +32,7 @@ SECTIONS: tuple[tuple[str, Callable[[View], list[Block]]], ...] = (
     ("estimand", design.estimand),
     ("design", design.design),
     ("flow", design.flow),
-    ("balance", design.balance),
+    ("balance", balance.balance),
     ("single", single.single_date),
     ("profiles", profiles.profiles),
     ("subgroups", groups.subgroups),
@@ -31,7 +41,7 @@ SECTIONS: tuple[tuple[str, Callable[[View], list[Block]]], ...] = (
     ("exits", exits.exits),
     ("coefficients", coefficients.coefficients),
     ("ways", profiles.other_ways),
-    ("checks", design.checks),
+    ("checks", checks.checks),
     ("limits", design.limits),
     ("reproduction", design.reproduction),
 )

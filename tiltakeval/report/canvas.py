@@ -122,6 +122,11 @@ def origin_of(table: pd.DataFrame) -> str:
     return str(table["time_origin"].iloc[0]) if len(table) else "none"
 
 
+def start_of(table: pd.DataFrame) -> float:
+    """Where a curve begins: everybody is there at time 0, and nobody has left."""
+    return 1.0 if str(table["term"].iloc[0]).startswith("survival") else 0.0
+
+
 def number_axis(axes: Axes, words: Words, which: str = "y") -> None:
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))

@@ -1,4 +1,4 @@
-"""Sections on how the study was made: question, estimand, design, flow, balance, checks, limits."""
+"""Sections on how the study was made: question, estimand, design, flow, limits, reproduction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from tiltakeval.report.blocks import (
     Block,
@@ -14,19 +13,10 @@ from tiltakeval.report.blocks import (
     Facts,
     Flow,
     FlowStep,
-    Panel,
-    Panels,
     Para,
     Sub,
-    Table,
 )
-from tiltakeval.report.figures import love
-from tiltakeval.report.tables import check_title, detail_table, message_table, scope_text
 from tiltakeval.report.view import View, number, upper_first
-
-SMD_COLUMNS = (("difference_before", "difference_after"), ("smd_before", "smd_after"))
-LOVE_ROWS = 20
-OVERLAP = ("overlap", "trimming", "effective_units", "common_support")
 
 
 def question(view: View) -> list[Block]:
@@ -143,124 +133,6 @@ def flow(view: View) -> list[Block]:
     if blocks and (table["status"] == "suppressed").any():
         blocks.append(Para(words("flow.note", symbol=view.rules_symbol), "note"))
     return [Para(words(view.text("flow.intro"))), *blocks] if blocks else []
-
-
-def balance(view: View) -> list[Block]:
-    """Whether the groups compared were alike before, and overlapped."""
-    words, checks = view.words, view.material.checks
-    panels = []
-    threshold = None
-    for position, item in enumerate(checks.items):
-        names = _smd(item.detail)
-        if names is None or not item.key.startswith("balance"):
-            continue
-        if view.populations and item.scope.get("estimand", view.estimands[0]) != view.estimands[0]:
-            continue
-        detail = item.detail
-        assert detail is not None
-        threshold = item.threshold
-        label_column = "covariate" if "covariate" in detail.columns else detail.columns[0]
-        size = np.maximum(*(np.abs(detail[n].to_numpy(dtype="float64")) for n in names))
-        chosen = np.argsort(-np.nan_to_num(size, nan=-1), kind="stable")[:LOVE_ROWS]
-        labels = [words.label("covariate", str(detail[label_column].iloc[i])) for i in chosen]
-        programme = str(item.scope.get("programme", item.scope.get("arm", "")))
-        scope = scope_text(item.scope, view) or check_title(item.key, words)
-        after = np.abs(detail[names[1]].to_numpy(dtype="float64"))
-        alt = words(
-            "alt.love",
-            scope=scope,
-            count=len(chosen),
-            largest=words.number(float(np.nanmax(after)), 2),
-        )
-        drawing = love(
-            checks,
-            position,
-            labels,
-            chosen.tolist(),
-            words=words,
-            look=view.look(programme),
-            key=view.key("love"),
-            alt=alt,
-            columns=names,
-        )
-        panels.append(Panel(upper_first(scope), drawing, detail_table(checks, position, view)))
-    blocks: list[Block] = []
-    if panels:
-        legend = [("hollow", words("legend.before")), ("solid", words("legend.after"))]
-        if threshold is not None:
-            legend.append(("dashed", words("legend.threshold", value=words.number(threshold, 2))))
-        blocks += [
-            Para(words("balance.intro")),
-            Panels(words("balance.caption", count=LOVE_ROWS), panels, legend),
-        ]
-    facts = message_table(
-        checks, "overlap", ("outside", "clipped", "trimmed_treated", "largest_weight"), view
-    )
-    overlap: list[Block] = [facts] if facts else []
-    for position, item in enumerate(checks.items):
-        if item.key.startswith(OVERLAP):
-            table = detail_table(checks, position, view)
-            overlap += [table] if table else []
-    if overlap:
-        blocks += [Sub(words("balance.overlap")), Para(words("balance.overlap_text")), *overlap]
-    return blocks
-
-
-def _smd(detail: pd.DataFrame | None) -> tuple[str, str] | None:
-    if detail is None or detail.empty:
-        return None
-    return next((pair for pair in SMD_COLUMNS if set(pair) <= set(detail.columns)), None)
-
-
-def checks(view: View) -> list[Block]:
-    """Every check with its verdict in words and the threshold fixed in advance."""
-    words, gate = view.words, view.material.checks
-    if not gate.items:
-        return []
-    rows, texts, details = [], {}, []
-    for position, item in enumerate(gate.items):
-        title = check_title(item.key, words)
-        if words.has(f"check.{item.key}.asks"):
-            texts[title] = words(f"check.{item.key}.asks")
-        rows.append(
-            [
-                title,
-                upper_first(scope_text(item.scope, view)) or "–",
-                words(f"verdict.{item.status}"),
-                _figure(view, item.statistic),
-                _figure(view, item.threshold),
-            ]
-        )
-        if not item.key.startswith(("balance", "support", *OVERLAP)):
-            table = detail_table(gate, position, view)
-            details += [table] if table else []
-    tally = {
-        status: sum(i.status == status for i in gate.items)
-        for status in ("passed", "failed", "informative", "not_evaluated")
-    }
-    said = [words(f"checks.count_{k}", count=v) for k, v in tally.items() if v]
-    columns = [words(f"checks.{name}") for name in ("check", "scope", "verdict", "value", "limit")]
-    blocks: list[Block] = [Para(words("checks.intro", tally=words.listed(said)))]
-    if texts:
-        blocks.append(Bullets(list(texts.items())))
-    blocks.append(Table(words("checks.caption"), columns, rows, text_columns=(1, 2)))
-    names = (
-        "robustness_value_interval",
-        "benchmark",
-        "benchmark_outcome_share",
-        "benchmark_treatment_share",
-    )
-    hidden = message_table(gate, "sensitivity", names, view)
-    if hidden:
-        blocks += [Sub(words("checks.hidden_head")), Para(words("checks.hidden")), hidden]
-    return [*blocks, *details]
-
-
-def _figure(view: View, value: float | None) -> str:
-    if value is None or not np.isfinite(value):
-        return "–"
-    whole = abs(value) >= 100 or (abs(value - round(value)) < 1e-9 and abs(value) >= 1)
-    return view.words.number(value, 0 if whole else 3)
 
 
 def limits(view: View) -> list[Block]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from tiltakeval.disclosure.release import Released
 from tiltakeval.report.blocks import Block, Panel, Panels, Para, Table
+from tiltakeval.report.canvas import Limits, start_of
 from tiltakeval.report.figures import curves
 from tiltakeval.report.profiles import joint_limits
-from tiltakeval.report.tables import with_interval
+from tiltakeval.report.tables import absent, gaps, with_interval
 from tiltakeval.report.view import View, number, upper_first
 
 STEMS = ("survival", "cumulative_incidence")
 TIMES = ("time_in_state", "time_lost")
+Seen = Literal["curve", "flat", "hidden"]
 WITHOUT = ("none", "comparison", "control")
 
 
@@ -25,7 +27,7 @@ def exits(view: View) -> list[Block]:
     rows = table[table["term"].isin(STEMS)]
     blocks: list[Block] = []
     for base in _families(rows, "outcome"):
-        panels = _panels(view, base)
+        panels, note = _panels(view, base)
         if not panels:
             continue
         caption = words(
@@ -35,7 +37,8 @@ def exits(view: View) -> list[Block]:
         )
         if len(set(rows["analysis"])) > 1 and view.spells:
             caption = f"{upper_first(words.label('analysis', base['analysis']))}. {caption}"
-        blocks.append(Panels(caption, panels, _legend(view, base)))
+        drawn = any(panel.drawing is not None for panel in panels)
+        blocks.append(Panels(caption, panels, _legend(view, base) if drawn else (), note))
     if view.spells:
         blocks += [*_at_one_time(view, rows), *_mean_times(view)]
     return [Para(words(view.text("exits.intro"))), *blocks] if blocks else []
@@ -83,29 +86,73 @@ def _without(view: View, base: dict[str, Any], programme: str) -> Released | Non
     return None
 
 
-def _panels(view: View, base: dict[str, Any]) -> list[Panel]:
-    words = view.words
+def _panels(view: View, base: dict[str, Any]) -> tuple[list[Panel], str]:
+    """A panel for each programme, and the note of them all."""
     curve = {p: view.part(**base, programme=p) for p in view.programmes}
-    curve = {p: gate for p, gate in curve.items() if gate.table["estimate"].notna().any()}
-    beside = {p: _without(view, base, p) for p in curve}
-    gates = [*curve.values(), *(gate for gate in beside.values() if gate is not None)]
+    curve = {p: gate for p, gate in curve.items() if len(gate)}
+    pairs = {p: (gate, _without(view, base, p)) for p, gate in curve.items()}
+    drawn = [gate for pair in pairs.values() if _drawable(*pair) for gate in pair]
+    gates = [gate for gate in drawn if gate is not None and _seen(gate) == "curve"]
     limits = joint_limits(gates, [None] * len(gates))
     if limits is not None and base["term"] == "survival":
         limits = limits[0], max(limits[1], 102.0)  # the curve begins at 100 per cent
-    panels = []
-    for programme in curve:
-        name = view.programme(programme)
-        arms = [(curve[programme], view.short(programme))]
-        other = beside[programme]
-        if other is not None:
-            arms.append((other, comparison_name(view)))
-        ends = [words("alt.curve_end", arm=label, **_last(view, gate)) for gate, label in arms]
-        outcome = view.outcome(base["outcome"])
-        alt = words("alt.curves", title=name, outcome=outcome, ends="; ".join(ends))
-        look, key = view.look(programme), view.key("curve")
-        drawing = curves(arms, words=words, look=look, key=key, alt=alt, limits=limits)
-        panels.append(Panel(upper_first(name), drawing, _curve_table(view, arms, name)))
-    return panels
+    outcome = view.outcome(base["outcome"])
+    panels = [_panel(view, p, outcome, *pair, limits) for p, pair in pairs.items()]
+    return panels, gaps(gates, view)
+
+
+def _panel(
+    view: View,
+    programme: str,
+    outcome: str,
+    gate: Released,
+    other: Released | None,
+    limits: Limits | None,
+) -> Panel:
+    """A programme's curve beside the one without, or what there is to say in its place."""
+    words, name = view.words, view.programme(programme)
+    if _seen(gate) == "hidden":
+        return Panel(upper_first(name), None, note=absent(gate.table, view))
+    arms = [(gate, view.short(programme))]
+    if other is not None:
+        arms.append((other, comparison_name(view)))
+    table = _curve_table(view, arms, name)
+    note = _note(view, gate, other)
+    if not _drawable(gate, other):
+        return Panel(upper_first(name), None, table, note)
+    arms = [arm for arm in arms if _seen(arm[0]) != "hidden"]
+    ends = [words("alt.curve_end", arm=label, **_last(view, g)) for g, label in arms]
+    alt = words("alt.curves", title=name, outcome=outcome, ends="; ".join(ends))
+    look, key = view.look(programme), view.key("curve")
+    drawing = curves(arms, words=words, look=look, key=key, alt=alt, limits=limits)
+    return Panel(upper_first(name), drawing, table, note)
+
+
+def _drawable(gate: Released, other: Released | None) -> bool:
+    """Whether a panel shows a curve that moves; two that stay at their start are said in words."""
+    seen = _seen(gate)
+    return seen == "curve" or (seen == "flat" and other is not None and _seen(other) == "curve")
+
+
+def _seen(gate: Released) -> Seen:
+    """What there is to draw: a curve that moves, one that stays at its start in every month, or nothing:
+    a curve whose only months shown are those before anybody left tells nothing of the others."""
+    table = gate.table
+    shown = table["estimate"].dropna()
+    if len(shown) and (shown != start_of(table)).any():
+        return "curve"
+    return "flat" if len(shown) and table["estimate"].notna().all() else "hidden"
+
+
+def _note(view: View, gate: Released, other: Released | None) -> str:
+    """What can't be seen in a panel, and why."""
+    words = view.words
+    said = [words("exits.nobody")] if _seen(gate) == "flat" else []
+    if other is not None and _seen(other) == "hidden":
+        said.append(words("exits.other_hidden", arm=upper_first(comparison_name(view))))
+    elif other is not None and not _drawable(gate, other):
+        said.append(words("exits.nobody_either"))
+    return " ".join(said)
 
 
 def _last(view: View, gate: Released) -> dict[str, str]:

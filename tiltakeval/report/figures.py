@@ -27,6 +27,7 @@ from tiltakeval.report.canvas import (
     ribbons,
     scaled,
     shortened,
+    start_of,
     truth_line,
 )
 from tiltakeval.report.words import SCALE, Words
@@ -226,7 +227,10 @@ def curves(
     alt: str,
     limits: Limits | None = None,
 ) -> Drawing:
-    """Kaplan-Meier or Aalen-Johansen curves as steps, one per arm: first solid, second dashed."""
+    """Kaplan-Meier or Aalen-Johansen curves as steps, one per arm: first solid, second dashed.
+
+    Gaps where a month may not be shown; a curve that never leaves its start has no areas.
+    """
     looks = ((look.colour, "-"), (INK, (0, (5, 2.5))))
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(340, 215, (44, 36, 8, 8))
@@ -234,31 +238,26 @@ def curves(
         ends: list[tuple[str, float, float]] = []
         for (released, name), (colour, dashes) in zip(arms, looks):
             table = require_released(released, Released, "curves").table.sort_values("horizon")
-            table = table[table["estimate"].notna()]
-            unit = str(table["unit"].iloc[0]) if len(table) else "share"
-            at = table["horizon"].to_numpy(dtype="float64")
-            if not at.size:
+            if not table["estimate"].notna().any():
                 continue
+            unit = str(table["unit"].iloc[0])
             # everybody is there at time 0, and nobody has left
-            begin = 1.0 if str(table["term"].iloc[0]).startswith("survival") else 0.0
-            begin *= SCALE.get(unit, 1.0)
+            begin = start_of(table) * SCALE.get(unit, 1.0)
+            columns = ("estimate", "conf_low", "conf_high", "band_low", "band_high")
             line, low, high, wide_low, wide_high = (
-                np.concatenate([[begin], values])
-                for values in scaled(
-                    table,
-                    unit,
-                    ("estimate", "conf_low", "conf_high", "band_low", "band_high"),
-                )
+                np.repeat(np.concatenate([[begin], values]), 2)[:-1]
+                for values in scaled(table, unit, columns)
             )
-            at = np.concatenate([[0.0], at])
+            at = np.concatenate([[0.0], table["horizon"].to_numpy(dtype="float64")])
             months.append(at)
+            at = np.repeat(at, 2)[1:]
+            moves = bool((line[np.isfinite(line)] != begin).any())
             for under, over, opacity in ((wide_low, wide_high, 0.1), (low, high, 0.22)):
-                if np.isfinite(under[1:]).any():
-                    axes.fill_between(
-                        at, under, over, step="post", color=colour, alpha=opacity, linewidth=0
-                    )
-            axes.step(at, line, where="post", color=colour, linestyle=dashes, linewidth=1.8)
-            ends.append((name, float(at[-1]), float(line[-1])))
+                if moves and np.isfinite(under[2:]).any():
+                    axes.fill_between(at, under, over, color=colour, alpha=opacity, linewidth=0)
+            axes.plot(at, line, color=colour, linestyle=dashes, linewidth=1.8)
+            last = np.flatnonzero(np.isfinite(line))[-1]
+            ends.append((name, float(at[last]), float(line[last])))
         origin = origin_of(arms[0][0].table) if arms else "none"
         origin = "spell" if origin == "none" else origin
         ground(axes, np.concatenate(months or [np.array([0.0, 1.0])]), words, limits, origin)

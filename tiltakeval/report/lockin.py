@@ -11,7 +11,7 @@ from tiltakeval.report.canvas import shared_limits
 from tiltakeval.report.figures import path_panel
 from tiltakeval.report.profiles import legend
 from tiltakeval.report.summary import follow_up
-from tiltakeval.report.tables import month_table, not_shown, with_interval
+from tiltakeval.report.tables import absent, gaps, month_table, not_shown, with_interval
 from tiltakeval.report.view import View, number, upper_first
 
 
@@ -86,13 +86,17 @@ def _paths(view: View, base: dict[str, str], outcome: str) -> Panels | None:
         key: view.truth(**base, outcome=outcome, programme=key, term="cumulated_path")
         for key in gates
     }
-    found = [shared_limits(g, truth=truths[k]) for k, g in gates.items()]
+    seen = {k: int(g.table["estimate"].notna().sum()) > 1 for k, g in gates.items()}
+    found = [shared_limits(g, truth=truths[k]) for k, g in gates.items() if seen[k]]
     kept = [limit for limit in found if limit is not None]
     limits = (min(a for a, _ in kept), max(b for _, b in kept)) if kept else None
     panels = []
     for programme, gate in gates.items():
         spot = view.part(**base, outcome=outcome, programme=programme, term="break_even")
         name = view.programme(programme)
+        if not seen[programme]:
+            panels.append(Panel(upper_first(name), None, note=absent(gate.table, view)))
+            continue
         unit = str(gate.table["unit"].iloc[0])
         end = gate.table.dropna(subset=["estimate"]).sort_values("horizon")
         said = crossing_text(view, spot.table.iloc[0]) if len(spot) else "–"
@@ -116,7 +120,7 @@ def _paths(view: View, base: dict[str, str], outcome: str) -> Panels | None:
         )
         caption = f"{name}: {words('lockin.path_numbers')}"
         panels.append(Panel(upper_first(name), drawing, month_table(gate, view, caption=caption)))
-    first = next(iter(gates.values()))
+    first = next((g for k, g in gates.items() if seen[k]), next(iter(gates.values())))
     swatches = legend(view, first, truth=any(t is not None for t in truths.values()))
     swatches.append(("bar", words("legend.break_even")))
     caption = words(
@@ -125,7 +129,8 @@ def _paths(view: View, base: dict[str, str], outcome: str) -> Panels | None:
         unit=words.unit(str(first.table["unit"].iloc[0])),
         population=view.population(base["population"]),
     )
-    return Panels(caption, panels, swatches)
+    missing = gaps((gate for key, gate in gates.items() if seen[key]), view)
+    return Panels(caption, panels, swatches if any(seen.values()) else (), missing)
 
 
 def _shape(view: View, base: dict[str, str], outcome: str) -> Table | None:

@@ -6,7 +6,7 @@ from tiltakeval.disclosure.release import Released
 from tiltakeval.report.blocks import Block, Panel, Panels, Para, Sub, Table
 from tiltakeval.report.canvas import Limits, shared_limits
 from tiltakeval.report.figures import effect_panel
-from tiltakeval.report.tables import month_table, with_interval
+from tiltakeval.report.tables import absent, gaps, month_table, with_interval
 from tiltakeval.report.view import EFFECTS, View, number, upper_first
 
 
@@ -74,9 +74,14 @@ def month_panels(
     caption: str,
 ) -> Panels:
     words = view.words
-    limits = joint_limits(list(rows.values()), list(truths.values()))
+    seen = {key: gate.table["estimate"].notna().any() for key, gate in rows.items()}
+    shown = [key for key in rows if seen[key]]
+    limits = joint_limits([rows[key] for key in shown], [truths[key] for key in shown])
     panels = []
     for key, gate in rows.items():
+        if not seen[key]:
+            panels.append(Panel(titles[key], None, note=absent(gate.table, view)))
+            continue
         alt = _profile_alt(view, gate, titles[key])
         drawing = effect_panel(
             gate,
@@ -87,17 +92,15 @@ def month_panels(
             limits=limits,
             truth=truths[key],
         )
-        panels.append(
-            Panel(
-                titles[key], drawing, month_table(gate, view, caption=f"{titles[key]}: {caption}")
-            )
-        )
-    first = next(iter(rows.values()))
+        table = month_table(gate, view, caption=f"{titles[key]}: {caption}")
+        panels.append(Panel(titles[key], drawing, table))
+    first = rows[shown[0]] if shown else next(iter(rows.values()))
     unit = words.unit(str(first.table["unit"].iloc[0]))
     return Panels(
         f"{caption}. {upper_first(unit)}.",
         panels,
-        legend(view, first, truth=any(t is not None for t in truths.values())),
+        legend(view, first, truth=any(t is not None for t in truths.values())) if shown else (),
+        gaps((rows[key] for key in shown), view),
     )
 
 

@@ -47,7 +47,7 @@ def _population(view: View, population: str) -> list[Block]:
     words, outcome, estimand = view.words, view.primary_outcome, view.estimands[0]
     base = {"population": population, "estimand": estimand, "comparator": "none", "subgroup": "all"}
     items: list[tuple[str, str]] = []
-    groups: dict[Verdict, list[str]] = {name: [] for name in VERDICTS}
+    groups: dict[str, list[str]] = {name: [] for name in (*VERDICTS, "hidden")}
     month, origin = None, "none"
     for programme in view.programmes:
         rows = view.part(**base, outcome=outcome, programme=programme, term="effect").table
@@ -56,7 +56,8 @@ def _population(view: View, population: str) -> list[Block]:
             continue
         row = rows[rows["horizon"] == at].iloc[0]
         month, origin = at, str(row["time_origin"])
-        groups[verdict(row)].append(view.short(programme))
+        hidden = row["status"] == "suppressed"
+        groups["hidden" if hidden else verdict(row)].append(view.short(programme))
         sentences = [monthly_sentence(view, row), *lock_in_sentences(view, base, programme)]
         sentences.append(money_sentence(view, base, programme))
         items.append((upper_first(view.programme(programme)), " ".join(s for s in sentences if s)))
@@ -140,7 +141,7 @@ def monthly_sentence(view: View, row: pd.Series) -> str:
     """``24 months after the decision, 4.2 more of every 100 are in work than if they had waited …``"""
     words, unit, said = view.words, str(row["unit"]), verdict(row)
     if said == "unknown":
-        return words("summary.too_few")
+        return words("summary.hidden" if row["status"] == "suppressed" else "summary.too_few")
     kind = "share" if unit == "share" else "level"
     return words(
         f"summary.{kind}_{said}",
@@ -189,7 +190,10 @@ def lock_in_sentences(view: View, base: dict[str, str], programme: str) -> list[
         )
     if not len(losses) or losses.iloc[-1]["period"] != total["period"]:
         said = verdict(total)
-        if said != "unknown":
+        if said == "unknown":
+            key = "total_hidden" if total["status"] == "suppressed" else "total_unknown"
+            out.append(words(f"summary.{key}", window=words.number(number(total, "last"))))
+        else:
             out.append(
                 words(
                     f"summary.total_{said}",
@@ -238,15 +242,18 @@ def money_sentence(view: View, base: dict[str, str], programme: str) -> str:
             continue
         row = windows.iloc[-1]
         said = verdict(row)
-        if said == "unknown":
+        own = words.has(f"label.outcome_sum.{outcome}")
+        name = words.label("outcome_sum", outcome) if own else view.outcome(outcome)
+        if said == "unknown" and row["status"] != "suppressed":
             continue
         longest = words.number(number(row, "last"))
+        if said == "unknown":
+            parts.append(words("summary.money_hidden", outcome=name))
+            continue
         parts.append(
             words(
                 f"summary.money_{said}",
-                outcome=words.label("outcome_sum", outcome)
-                if words.has(f"label.outcome_sum.{outcome}")
-                else view.outcome(outcome),
+                outcome=name,
                 amount=_said(view, number(row, "estimate"), "nok"),
                 range=_range(view, row, "nok"),
             )
@@ -264,7 +271,8 @@ def _without_months(view: View) -> list[Block]:
         said, unit = verdict(row), str(row["unit"])
         name = upper_first(view.words.label("analysis", str(row["analysis"])))
         if said == "unknown":
-            items.append((name, view.words("summary.too_few")))
+            hidden = row["status"] == "suppressed"
+            items.append((name, view.words("summary.hidden" if hidden else "summary.too_few")))
             continue
         text = view.words(
             f"summary.plain_{said}",

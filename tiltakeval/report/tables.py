@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from tiltakeval.disclosure.release import Released, ReleasedChecks, require_released
+from tiltakeval.disclosure.release import (
+    COARSE_SHARES,
+    Released,
+    ReleasedChecks,
+    require_released,
+)
 from tiltakeval.report.blocks import Table
 from tiltakeval.report.view import View, number, upper_first
 from tiltakeval.report.words import Words
@@ -48,6 +53,18 @@ def not_shown(row: pd.Series, view: View) -> str:
     if row["status"] == "not_supported":
         return view.words("table.not_supported")
     return "–"
+
+
+def absent(table: pd.DataFrame, view: View) -> str:
+    """The words in a figure's place: nothing of it may be shown, or nothing could be estimated."""
+    hidden = (table["status"] == "suppressed").any()
+    return view.words("figure.cannot_show" if hidden else "figure.cannot_measure")
+
+
+def gaps(released: Iterable[Released | None], view: View) -> str:
+    """The note of a figure in which some months are missing, empty when none is."""
+    hidden = any((g.table["status"] == "suppressed").any() for g in released if g is not None)
+    return view.words("figure.gaps") if hidden else ""
 
 
 def month_table(released: Released, view: View, *, caption: str) -> Table:
@@ -126,13 +143,18 @@ def named_table(
     )
 
 
-def detail_table(checks: ReleasedChecks, position: int, view: View) -> Table | None:
-    """The detail of one check, folded; None when it has none or is too long to print."""
+def detail_table(
+    checks: ReleasedChecks, position: int, view: View, *, folded: str = ""
+) -> Table | None:
+    """The detail of one check, folded under its title and scope, or the words ``folded``; None when it
+    has none, holds no number, or is too long to print."""
     item = require_released(checks, ReleasedChecks, "detail_table").items[position]
     if item.detail is None or item.detail.empty or len(item.detail) > MAX_DETAIL_ROWS:
         return None
     words, detail = view.words, item.detail
     names = [str(name) for name in detail.columns if name != "status"]
+    if set(names) <= KEYS:
+        return None
     hidden = (
         (detail["status"] == "suppressed").to_numpy()
         if "status" in detail.columns
@@ -145,7 +167,7 @@ def detail_table(checks: ReleasedChecks, position: int, view: View) -> Table | N
     texts = tuple(i for i, name in enumerate(names) if detail[name].dtype == object)
     caption = f"{check_title(item.key, words)}: {scope_text(item.scope, view)}".rstrip(": ")
     columns = [upper_first(words.label("column", name)) for name in names]
-    return Table(caption, columns, rows, folded=words("table.show_detail"), text_columns=texts)
+    return Table(caption, columns, rows, folded=folded or caption, text_columns=texts)
 
 
 def plain(value: object, words: Words, kind: str, hidden: bool, view: View) -> str:
@@ -157,10 +179,32 @@ def plain(value: object, words: Words, kind: str, hidden: bool, view: View) -> s
     if value is None or value is pd.NA or not np.isfinite(float(value)):  # type: ignore[arg-type]
         return view.rules_symbol if hidden else "–"
     figure = float(value)  # type: ignore[arg-type]
-    return words.number(figure, 0 if figure == round(figure) else 3)
+    return small_or_number(figure, words)
+
+
+def _fact(value: object, kind: str, view: View) -> str:
+    """A value of a check's message. Some shares are released to the nearest per cent: 0 is all below
+    half a per cent."""
+    words = view.words
+    known = isinstance(value, int | float) and np.isfinite(value)
+    if kind not in COARSE_SHARES or not known:
+        return plain(value, words, _KINDS.get(kind, kind), True, view)
+    percent = round(100 * float(value))  # type: ignore[arg-type]
+    shown = words.number(percent) if percent else words("number.below", value=words.number(0.5, 1))
+    return words("number.percent", value=shown)
+
+
+def small_or_number(value: float, words: Words, *, whole_from: float = np.inf) -> str:
+    """A number with three decimals (none when whole, or from ``whole_from``), and one that would be
+    rounded to nothing as below the least shown."""
+    if value and abs(value) < 0.0005:
+        least = words.number(np.copysign(0.001, value), 3)
+        return words("number.below" if value > 0 else "number.above", value=least)
+    return words.number(value, 0 if value == round(value) or abs(value) >= whole_from else 3)
 
 
 _KINDS = {"variable": "covariate", "benchmark": "covariate", "arm": "programme", "term": "term"}
+KEYS = {"outcome", "horizon", "programme", "comparator", "covariate", "arm", "population"}
 
 
 def check_title(key: str, words: Words) -> str:
@@ -172,18 +216,27 @@ def check_title(key: str, words: Words) -> str:
     )
 
 
-_SCOPES = {"comparator": "programme", "arm": "programme"}
-
-
 def scope_text(scope: Mapping[str, str], view: View) -> str:
-    """``AFT, nedsatt arbeidsevne`` of a scope mapping."""
-    names = [(_SCOPES.get(name, name), value) for name, value in scope.items()]
-    parts = [
-        view.words.label(kind, value)
-        for kind, value in names
-        if not (kind == "programme" and value == "none")
-    ]
-    return ", ".join(parts)
+    """``nedsatt arbeidsevne, AFT mot IPS`` of a scope mapping."""
+    parts = [_scope_part(name, value, scope, view) for name, value in scope.items()]
+    return ", ".join(part for part in parts if part)
+
+
+def _scope_part(name: str, value: str, scope: Mapping[str, str], view: View) -> str:
+    words = view.words
+    other = scope.get("comparator", "none")
+    if name in ("programme", "arm"):
+        if value in ("none", "all"):
+            return words("scope.all_programmes") if value == "all" else ""
+        if other != "none":
+            return words("exits.difference", arm=view.short(value), other=view.short(other))
+        return view.short(value)
+    if name == "comparator":
+        alone = value != "none" and "programme" not in scope
+        return words("scope.against", other=view.short(value)) if alone else ""
+    if name == "state":
+        return words("scope.state", population=words.label("population", value))
+    return words.label({"column": "field"}.get(name, name), value)
 
 
 def message_table(
@@ -198,7 +251,7 @@ def message_table(
     rows = [
         [
             upper_first(scope_text(item.scope, view)) or "–",
-            *(plain(item.message.get(n), words, _KINDS.get(n, n), True, view) for n in names),
+            *(_fact(item.message.get(n), n, view) for n in names),
         ]
         for item in items
     ]

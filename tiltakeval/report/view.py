@@ -115,10 +115,11 @@ class View:
     def part(self, source: Released | None = None, /, **where: Any) -> Released:
         """The main rows matching ``where``: of the first analysis, time origin and whole cohort."""
         gate = (self.material.estimates if source is None else source).select(**where)
+        table = gate.table
         for name in ("analysis", "time_origin", "cohort", "study"):
-            values = list(dict.fromkeys(gate.table[name]))
-            if len(values) > 1:
-                gate = gate.select(**{name: values[0]})
+            if len(table) and (table[name] != table[name].iloc[0]).any():
+                gate = gate.select(**{name: table[name].iloc[0]})
+                table = gate.table
         return gate
 
     def truth(self, **where: Any) -> Released | None:
