@@ -87,6 +87,8 @@ def test_stages_are_read_off_names_and_rows() -> None:
     assert (found.column["waiting"] == -1).all()
     np.testing.assert_allclose(found.leave[:6], 0.0)
     np.testing.assert_allclose(found.leave[6], 8 / 8)  # all end in their seventh month
+    short = stages_of(design, **programmes_of(design.programme)["aft"], months=5)
+    np.testing.assert_allclose(short.leave, 0.0)  # what ends later isn't taken to end in the last
     with pytest.raises(InputError):
         stages_of(design, inside=("aft",), months=10)
 
@@ -163,3 +165,28 @@ def test_the_estimator_reports_months_with_its_coefficients() -> None:
     ):
         with pytest.raises(InputError, match=says):
             TimingOfEvents(**{**options, **wrong}).estimate(file)
+
+
+def test_a_status_without_exits_takes_nobody_out_and_is_said() -> None:
+    frame, _ = history(600, seed=6)
+    never = (frame.aft_in == 1) & (frame.d == 1)
+    frame = frame.assign(d=np.where(never, 0, frame.d), late=(frame.id < 40) * 1.0)
+    frame.loc[(frame.late == 1) & (frame.d == 1), "d"] = 0
+    design = event_history_from_frame(
+        frame, id="id", start="start", stop="stop", event="d", exits="1:job,2:programme",
+        covariates="x,late", programme="aft_in,aft_after",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="no finite value"):
+        TimingOfEvents(starts=1).estimate(design)
+    model = TimingOfEvents(starts=1, path=False, rare="leave_out", months=6, points="full")
+    found = model.estimate(design)
+    row = found.table[(found.table.programme == "aft_in") & (found.table.outcome == "job")]
+    assert row.status.item() == "not_supported" and row.n_events.item() == 0
+    panel = model.panel(design)
+    job = panel.transitions.index("job")
+    inside = (design.covariates[:, 1:3] > 0).any(axis=1)  # late, or in the programme
+    assert (panel.channel[inside, job] < 0).all() and (panel.channel[~inside, job] >= 0).all()
+    # while in the programme nobody leaves: the share that has left grows from the end on alone
+    first = found.table[(found.table.outcome == "job") & (found.table.horizon == 1)]
+    share = first.set_index("term").estimate
+    assert share["mean_treated"] < share["mean_comparison"] / 3

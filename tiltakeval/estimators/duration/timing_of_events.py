@@ -20,6 +20,7 @@ from tiltakeval.estimators.duration.mixture.checks import check_coefficients, ch
 from tiltakeval.estimators.duration.mixture.newton import Fit
 from tiltakeval.estimators.duration.mixture.npmle import Solution, solve
 from tiltakeval.estimators.duration.mixture.panel import Panel, drop_weightless, panel_of
+from tiltakeval.estimators.duration.mixture.rare import leave_out_rare
 from tiltakeval.estimators.duration.mixture.report import (
     Part,
     chosen_points,
@@ -52,7 +53,9 @@ class TimingOfEvents:
     distributions), "aic", "averaged" (over the path by number of points, weights by AIC) or a number.
     ``timing``: "interval" when a transition is only known to have happened within its row.
     ``random`` names status columns whose effect varies between persons. ``steps`` are times at which
-    the hazards may step. ``delayed_entry``: "condition" on the time before observation, or "ignore"
+    the hazards may step. ``rare``: what has no event of a transition on one side (a 0/1 covariate, a
+    step) has no finite coefficient: "error", or "leave_out" those rows from the risk of it, the
+    likelihood's limit. ``delayed_entry``: "condition" on the time before observation, or "ignore"
     it. ``errors``: "opg", "hessian", "sandwich" (clustered), or "auto": opg, but sandwich with weights
     or clusters. ``starts`` are searches from different coefficients; ``path`` also finds the best fit
     at every number of points. ``months``: follow participants so many months from their first status,
@@ -66,6 +69,7 @@ class TimingOfEvents:
     timing: Literal["exact", "interval"] = "exact"
     random: Sequence[str] | str = ()
     steps: Sequence[float] | float = ()
+    rare: Literal["error", "leave_out"] = "error"
     delayed_entry: Literal["condition", "ignore"] = "condition"
     errors: Literal["auto", "opg", "hessian", "sandwich"] = "auto"
     starts: int = 2
@@ -125,7 +129,7 @@ class TimingOfEvents:
     def panel(self, design: EventHistory) -> Panel:
         """The arrays of the likelihood, checked. Raises InputError."""
         check_delayed_entry(design, condition=self.delayed_entry == "condition")
-        cut = with_steps(design, self._cuts())
+        cut = self._cut(design)
         interval = self.timing == "interval"
         panel = drop_weightless(panel_of(cut, varying=self._varying(), interval=interval))
         check_coefficients(panel)
@@ -143,6 +147,11 @@ class TimingOfEvents:
             restart=None if restart is None else lambda box: restored(Path(restart), panel, box),
             progress=_printed if self.progress is True else (self.progress or None),
         )
+
+    def _cut(self, design: EventHistory) -> EventHistory:
+        """The design with its steps, and with ``rare`` obeyed."""
+        cut = with_steps(design, self._cuts(), strict=self.rare == "error")
+        return cut if self.rare == "error" else leave_out_rare(cut)[0]
 
     def _cuts(self) -> tuple[float, ...]:
         return (self.steps,) if isinstance(self.steps, int | float) else tuple(self.steps)
@@ -163,13 +172,10 @@ class TimingOfEvents:
                 rule = self.points if part.label == "all" else "full"
                 (number,) = weights_of(part.panel, part.solution, rule)
                 fit = part.solution.path[number]
+            cut = replace(part, design=self._cut(part.design))
+            within = taken(groups, part.person)
             found += of_fit.months_of(
-                part,
-                fit,
-                taken(groups, part.person),
-                self._question(),
-                cuts=self._cuts(),
-                kind=kind,
+                cut, fit, within, self._question(), cuts=self._cuts(), kind=kind
             )
         return found
 
@@ -210,6 +216,8 @@ class TimingOfEvents:
                 where="points",
                 remedy="Say full, aic or a number of points.",
             )
+        if self.rare not in ("error", "leave_out"):
+            raise unknown("rule", self.rare, ("error", "leave_out"), where="rare")
         if self.starts < 1:
             raise InputError("at least one start is needed", where="starts")
 

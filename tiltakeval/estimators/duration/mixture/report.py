@@ -124,6 +124,7 @@ def table_of(
     whole = parts[0]
     assert whole.solution is not None
     targets = targets_of(whole.panel)
+    left_out = _left_out(whole.design, targets)
     records: list[dict[str, Any]] = []
     positions: list[int] = []
     blocks: list[Floats] = []
@@ -138,7 +139,7 @@ def table_of(
             blocks.append(block)
             run = run or told
         had = {(t.name, t.outcome) for t in own}
-        for target in targets:
+        for target in (*targets, *left_out):
             if (target.name, target.outcome) not in had:
                 clusters = int(np.unique(groups.cluster[part.person]).size)
                 lost = {"estimate": np.nan, "status": "not_supported", "n_clusters": clusters}
@@ -163,6 +164,17 @@ def table_of(
         influence=out.influence,
         run={"errors": kind, "groups": groups.count, **run},
     )
+
+
+def _left_out(design: EventHistory, targets: Sequence[Target]) -> list[Target]:
+    """Effects of statuses that the design has and the panel hasn't."""
+    had = {(t.name, t.outcome) for t in targets}
+    return [
+        Target(name=name, outcome=outcome, transition=t, column=-1, is_effect=True)
+        for name in design.programme
+        for t, outcome in enumerate(design.transitions)
+        if design.enters[t, design.covariate_names.index(name)] and (name, outcome) not in had
+    ]
 
 
 def _rows_of(

@@ -12,11 +12,11 @@ from tiltakeval.design.event_history import EventHistory
 from tiltakeval.errors import InputError
 
 
-def with_steps(design: EventHistory, cuts: Sequence[float]) -> EventHistory:
+def with_steps(design: EventHistory, cuts: Sequence[float], *, strict: bool = True) -> EventHistory:
     """The design with rows cut at ``cuts`` and indicators named "duration [3, 6)" and so on.
 
     The hazards of all transitions get a step of their own. Raises InputError for cut points that
-    aren't positive and increasing, or a step without events of some transition.
+    aren't positive and increasing, or, if ``strict``, a step without events of some transition.
     """
     times = np.asarray(cuts, dtype=np.float64)
     if not times.size:
@@ -29,6 +29,8 @@ def with_steps(design: EventHistory, cuts: Sequence[float]) -> EventHistory:
         )
     names = tuple(f"duration {label}" for label in _labels(times))
     out = _cut(design, times, names)
+    if not strict:
+        return out
     step = np.searchsorted(times, out.start, side="right")
     for t, transition in enumerate(out.transitions):
         for s, name in enumerate((f"duration [0, {times[0]:g})", *names)):

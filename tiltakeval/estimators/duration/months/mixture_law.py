@@ -24,6 +24,7 @@ from tiltakeval.estimators.duration.months.stages import Stages
 Floats = NDArray[np.float64]
 #: Paths are means over at most so many participants, an even sample of them all.
 MOST_PARTICIPANTS = 500
+NEVER = -2
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,10 @@ class MixtureLaw:
             log_hazard = index[:, None, None] + mu[t][None, :, None] + duration[:, None, :]
             base[..., e] = self.month * np.exp(np.clip(log_hazard, -700, 50))
             for stage in self.stages.column:
-                at_column = self._held(stage)
-                effect = np.where(at_column >= 0, raw[t][np.maximum(at_column, 0)], 0.0)
-                factor[stage][:, e] = np.exp(effect)
+                at_column, k = self._held(stage), np.maximum(self._held(stage), 0)
+                never = (at_column == NEVER) | (at_column >= 0) & ~panel.active[t, k]
+                effect = np.where(at_column >= 0, raw[t][k], 0.0)
+                factor[stage][:, e] = np.where(never, 0.0, np.exp(effect))
         return Rates(
             base=base,
             share=self._share(beta, mixing),
@@ -204,7 +206,10 @@ class MixtureLaw:
         return [self.panel.transitions.index(name) for name in self.exits]
 
     def _held(self, stage: str) -> NDArray[np.int64]:
-        """[months] the panel's status column that holds in each month of a stage, -1 for none."""
+        """[months] the panel's status column that holds in each month of a stage, -1 for none.
+
+        ``NEVER`` for a status in which none of the exits happens: it enters no hazard.
+        """
         return np.array([self._position(c) for c in self.stages.column[stage]], dtype=np.int64)
 
     @cached_property
@@ -229,11 +234,11 @@ class MixtureLaw:
         return np.searchsorted(self.cuts, middle, side="right")
 
     def _position(self, column: int) -> int:
-        """Position of a design's covariate among the panel's, -1 for none."""
+        """Position of a design's status among the panel's, -1 for none."""
         if column < 0:
             return -1
         name = self.design.covariate_names[column]
-        return self.panel.names.index(name) if name in self.panel.names else -1
+        return self.panel.names.index(name) if name in self.panel.names else NEVER
 
 
 def law_of(
@@ -259,22 +264,24 @@ def law_of(
             where="months",
         )
     few = _few(stages, MOST_PARTICIPANTS)
-    status = [i for i, n in enumerate(design.covariate_names) if n in design.programme]
-    exits = tuple(
-        name for t, name in enumerate(design.transitions) if design.enters[t, status].any()
-    )
     return MixtureLaw(
         information=information,
         design=design,
         stages=few,
         entered=until(panel, np.searchsorted(panel.first, few.row, side="right") - 1, few.row),
         cuts=np.asarray(cuts, dtype=np.float64),
-        exits=exits,
+        exits=exits_of(design),
         participants=int(np.unique(design.person[stages.row]).size),
         kind=kind,
         labels=labels,
         month=month,
     )
+
+
+def exits_of(design: EventHistory) -> tuple[str, ...]:
+    """The transitions that a status enters."""
+    status = [i for i, n in enumerate(design.covariate_names) if n in design.programme]
+    return tuple(n for t, n in enumerate(design.transitions) if design.enters[t, status].any())
 
 
 def _few(stages: Stages, most: int) -> Stages:

@@ -16,9 +16,8 @@ from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.estimators.duration.mixture.errors import Information
 from tiltakeval.estimators.duration.mixture.newton import Fit
 from tiltakeval.estimators.duration.mixture.report import Part
-from tiltakeval.estimators.duration.mixture.steps import with_steps
 from tiltakeval.estimators.duration.months.consequences import REMAINING, consequences
-from tiltakeval.estimators.duration.months.mixture_law import law_of
+from tiltakeval.estimators.duration.months.mixture_law import exits_of, law_of
 from tiltakeval.estimators.duration.months.stages import programmes_of, stages_of
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -100,11 +99,11 @@ def months_of(
     cuts: Sequence[float],
     kind: str,
 ) -> Iterator[Estimates]:
-    """What `consequences` gives, for each programme of the part. Raises InputError.
+    """What `consequences` gives, for each programme of the part, whose design is cut at ``cuts``.
 
-    Where a subgroup has no fit, or too few in a programme, rows say so.
+    Where a subgroup has no fit, or too few in a programme, rows say so. Raises InputError.
     """
-    design = with_steps(part.design, cuts)
+    design = part.design
     information = None if fit is None else Information(part.panel, fit, groups)
     for programme, names in programmes_of(design.programme).items():
         labels = {
@@ -141,11 +140,9 @@ def _without(
     labels: dict[str, str], design: EventHistory, question: Question, groups: Groups
 ) -> Estimates:
     """Rows of sums that can't be had."""
-    status = [i for i, n in enumerate(design.covariate_names) if n in design.programme]
-    exits = [n for t, n in enumerate(design.transitions) if design.enters[t, status].any()]
     rows = [
         {"outcome": outcome, "term": "cumulated", "period": f"1-{w}", "unit": "months"}
-        for outcome in (*exits, REMAINING)
+        for outcome in (*exits_of(design), REMAINING)
         for w in question.windows
         if w <= question.months
     ]

@@ -106,9 +106,9 @@ def stages_of(
         ends = _ends(design, spell, in_stage[stage], in_stage[next_])
         at = (design.stop[ends] - entered[stage][ends]) / month
         time = _exposure(design, entered[stage], in_stage[stage], months, month)
-        which = np.clip(np.ceil(at).astype(np.int64) - 1, 0, months - 1)
-        count = np.zeros(months)
-        np.add.at(count, which, design.weight[ends])
+        which = np.maximum(np.ceil(at).astype(np.int64) - 1, 0)
+        seen = which < months
+        count = np.bincount(which[seen], weights=design.weight[ends][seen], minlength=months)
         hazard[stage] = _hazard(count, time)
     return Stages(
         row=row,
