@@ -87,9 +87,13 @@ FIRST = [
 ]
 
 
-def test_a_participant_and_a_leaver(engine):
-    periods = periods_of(engine, [PARTICIPANT, LEAVER])
-    history = event_history_of_register(periods, exits=EVERY)
+@pytest.fixture(scope="module")
+def pair(engine):
+    return periods_of(engine, [PARTICIPANT, LEAVER])
+
+
+def test_a_participant_and_a_leaver(pair):
+    history = event_history_of_register(pair, exits=EVERY)
     assert told(history) == FIRST
     assert history.covariate_names == (
         "sex_female", "aft_waiting", "aft_in_0_3", "aft_in_4_up", "aft_after_0_2",
@@ -297,9 +301,8 @@ def test_spells_under_way_and_several(engine):
     assert steps.units["registered_in_window"] == 13 + 14
 
 
-def test_an_exit_in_no_group_is_censoring(engine):
-    periods = periods_of(engine, [PARTICIPANT, LEAVER])
-    history = event_history_of_register(periods, exits={"job": ("job",)})
+def test_an_exit_in_no_group_is_censoring(pair):
+    history = event_history_of_register(pair, exits={"job": ("job",)})
     assert told(history)[-1] == (1, 1, 0.0, 1.5, None, None, True)
     assert history.transitions == ("job", "programme_aft")
 
@@ -315,7 +318,7 @@ def synthetic(engine, persons, months, name):
 
 @pytest.fixture(scope="module")
 def small(engine):
-    return prepare(synthetic(engine, 2000, 84, "small"), CATALOGUE, seed=1)
+    return prepare(synthetic(engine, 1500, 84, "small"), CATALOGUE, seed=1)
 
 
 def followed(periods, carried):
@@ -418,7 +421,7 @@ def test_every_row_is_what_the_rules_say(small, base, ties, decisions):
         exits = {row[4] for row in expected} & set(EXITS)
         history = event_history_of_register(periods, exits={e: e for e in exits}, carried=carried)
         found = told(history)
-        assert len(found) == len(expected) > 800
+        assert len(found) == len(expected) > 600
         numbers = pd.factorize(pd.Series([row[0] for row in expected]))[0]
         for number, row, mine in zip(numbers, expected, found):
             assert mine[0] == number and mine[4:6] == row[4:6]
@@ -430,7 +433,7 @@ def test_every_row_is_what_the_rules_say(small, base, ties, decisions):
 @pytest.fixture(scope="module")
 def one_course(engine):
     """20,000 persons, in whose register each has at most one participation, in amo."""
-    registers = synthetic(engine, 20_000, 84, "large")
+    registers = synthetic(engine, 20_000, 60, "large")
     p = registers["participation"].filter(lambda t: t.programme == "amo")
     first = p.group_by("person_id").agg(participation_id=p.participation_id.min())
     p = p.semi_join(first, ["person_id", "participation_id"])
@@ -467,7 +470,7 @@ def test_totals_are_those_of_the_person_months(one_course):
     assert length.sum() == pytest.approx(table.exposure.sum(), rel=1e-12)
     by = table.sort_values(["month", "opens"]).groupby(["person", "spell_no"]).status_amo
     entered = ((by.max() > 0) & (by.first() == 0)).sum()
-    assert (history.event == len(happened) + 1).sum() == entered > 300
+    assert (history.event == len(happened) + 1).sum() == entered > 200
     assert history.persons == table.person.nunique()
     assert int(history.spell[-1]) + 1 == by.ngroups
     assert history.n < 0.45 * len(table)
@@ -515,14 +518,13 @@ def test_options(small):
     assert (codes[1:] == codes[:-1])[np.diff(one.person) == 0].all() and 0 < codes.mean() < 1
 
     drawn = event_history_of_register(periods, persons=300)
-    again = event_history_of_register(periods, persons=300)
     other = event_history_of_register(periods, persons=300, seed=1)
-    assert drawn.persons == 300 and np.array_equal(drawn.stop, again.stop)
-    assert drawn.fingerprint == again.fingerprint != other.fingerprint
+    assert drawn.persons == 300 and drawn.fingerprint != other.fingerprint
     assert not np.array_equal(drawn.stop[:50], other.stop[:50])
     assert drawn.attrition.steps.step.iloc[-1] == "sample_of_persons"
     assert drawn.attrition.steps.persons.iloc[-1] == 300
-    assert event_history_of_register(periods, persons=10**6).n == every.n
+    again = event_history_of_register(periods, persons=10**6, seed=1)
+    assert np.array_equal(again.stop, every.stop) and np.array_equal(again.event, every.event)
 
     # a level nobody at risk of entry has doesn't enter it
     for k, name in enumerate(every.transitions):
@@ -561,8 +563,8 @@ def test_timing_of_events_takes_it(small):
     assert len(rows) == 12 and np.isfinite(rows.estimate).all()
 
 
-def test_what_cannot_be_built_is_said(engine):
-    periods = periods_of(engine, [PARTICIPANT, LEAVER])
+def test_what_cannot_be_built_is_said(pair):
+    periods, t = pair, pair.table
     make = event_history_of_register
     wrong = [
         ({"exits": {"job": ("jobb",)}}, "Did you mean 'job'"),
@@ -583,9 +585,14 @@ def test_what_cannot_be_built_is_said(engine):
     for options, message in wrong:
         with pytest.raises(InputError, match=message):
             make(periods, **({"exits": EVERY} | options))
+    both = replace(
+        periods,
+        spec=replace(periods.spec, programmes=("aft", "ips")),
+        status=(*periods.status, "status_ips"),
+        table=t.mutate(status_ips=0 * t.status_aft),
+    )
     with pytest.raises(InputError, match="nobody enters ips in 2 spells"):
-        make(periods_of(engine, [PARTICIPANT, LEAVER], programmes=("aft", "ips")), exits=EVERY)
-    t = periods.table
+        make(both, exits=EVERY)
     none = replace(
         periods, spec=replace(periods.spec, programmes=()), table=t.filter(t.person == 1)
     )
@@ -594,5 +601,6 @@ def test_what_cannot_be_built_is_said(engine):
     late = (parse_month("2016-03"), parse_month("2018-06"))
     with pytest.raises(InputError, match="no spell begins in 2016-03 or later"):
         make(replace(periods, window=late), exits=EVERY)
+    started = t.filter(t.time >= 3)
     with pytest.raises(InputError, match="every spell begins with a programme status"):
-        make(periods_of(engine, [EARLY]), exits=EVERY)
+        make(replace(periods, table=started.mutate(time=started.time - 2)), exits=EVERY)
