@@ -22,6 +22,7 @@ from tiltakeval.registers import schema
 from tiltakeval.report.balance import balance
 from tiltakeval.report.build import build_report
 from tiltakeval.report.checks import checks
+from tiltakeval.report.design import reproduction
 from tiltakeval.report.exits import exits
 from tiltakeval.report.lockin import lock_in
 from tiltakeval.report.summary import summary
@@ -135,8 +136,18 @@ def effects(programme, n=500, sums=500):
 @pytest.mark.parametrize(
     ("language", "why", "total", "lead"),
     [
-        ("nb", "bygger på for få personer", "i sum koster eller gir", "kan tallet ikke vises"),
-        ("en", "rests on too few persons", "costs or gives in total", "the number can't be shown"),
+        (
+            "nb",
+            "bygger på for få personer",
+            "i sum koster eller gir",
+            "For AFT kan tallet ikke vises",
+        ),
+        (
+            "en",
+            "rests on too few persons",
+            "costs or gives in total",
+            "The number can't be shown for AFT",
+        ),
     ],
 )
 def test_the_answer_says_what_it_cannot_show(language, why, total, lead):
@@ -246,3 +257,12 @@ def test_an_interval_may_go_below_its_estimate_and_stays_as_it_was():
     assert len(cells) > 20
     table = next(b for b in lock_in(View(invented.material(), "nb")) if b.kind == "table")
     assert table.rows[0][1] in {f"{estimate} {interval}" for estimate, interval in cells}
+
+
+def test_the_manifest_is_in_the_words_of_the_language():
+    facts = {"versions": {"numpy": "2.1"}, "data": {"invented": True, "persons": 40_000}}
+    view = View(material(manifest=facts), "nb")
+    found = next(b for b in reproduction(view) if b.kind == "facts")
+    assert list(found.rows) == [
+        ("Versjon av numpy", "2.1"), ("Oppdiktede data", "ja"), ("Personer i registeret", "40000"),
+    ]  # fmt: skip

@@ -165,13 +165,21 @@ def reproduction(view: View) -> list[Block]:
     if rules.rounding:
         rule += " " + words("reproduction.rounding", base=rules.rounding)
     blocks: list[Block] = [Para(words("reproduction.intro"))] if rows else []
-    named = [(upper_first(words.label("manifest", key)), value) for key, value in rows]
+    said = {"True": words("word.yes"), "False": words("word.no")}
+    named = [(upper_first(_manifest_name(view, k)), said.get(v, v)) for k, v in rows]
     blocks += [Facts(named, mono=True)] if named else []
     hidden = int((view.table["status"] == "suppressed").sum())
     share = words(
         "reproduction.hidden", hidden=words.number(hidden), total=words.number(len(view.table))
     )
     return [*blocks, Sub(words("reproduction.disclosure")), Para(f"{rule} {share}")]
+
+
+def _manifest_name(view: View, key: str) -> str:
+    head, _, name = key.partition(".")
+    if head == "versions" and name:
+        return view.words("reproduction.version", name=name)
+    return view.words.label("manifest", key)
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> Sequence[tuple[str, str]]:

@@ -169,6 +169,7 @@ def other_ways(view: View) -> list[Block]:
             "ways.caption",
             outcome=upper_first(view.outcome(view.primary_outcome)),
             month=at,
+            unit=words.unit(str(part["unit"].iloc[0])),
             population=view.population(population),
         )
         blocks.append(
