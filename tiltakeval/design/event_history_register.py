@@ -20,7 +20,7 @@ from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.population.person_periods import RegisterPeriods
 
 Floats = NDArray[np.float64]
-#: Not among the covariates unless asked for: a month of the calendar makes a row of every month.
+#: Not a covariate unless asked for: it makes a row of every month.
 SEASON = "season"
 
 
@@ -74,8 +74,7 @@ def event_history_of_register(
     the band before it, the first with the next; and a covariate with fewer events of a transition
     among those who have it doesn't enter that transition, where its level then counts with the base.
 
-    Raises InputError for unknown names, an exit in two groups, a transition that never happens, no
-    spells.
+    Raises InputError: unknown names, an exit in two groups, a transition that never happens, no spells.
     """
     where = f"event history, {periods.spec.base}"
     _check_choices(persons, entries, carried, fewest)
@@ -162,9 +161,7 @@ def _groups(
     seen: dict[str, str] = {}
     for group, members in groups.items():
         if group == "programme" or group.startswith("programme_"):
-            raise InputError(
-                f"an exit can't be called '{group}': that is an entry to a programme", where="exits"
-            )
+            raise InputError(f"an exit can't be called '{group}', like an entry", where="exits")
         if not members:
             raise InputError("the group has no exits", where=f"exits, {group}")
         for member in members:
@@ -285,13 +282,9 @@ def _identified(
     place = {name: j for j, name in enumerate(names)}
     found = np.zeros(len(names), dtype=bool)
     for factor, level in zip(factors, levels):
-        base = int(level.min())
         here = np.unique(level[codes])
-        if here.size and here[0] != base:
-            base = int(here[0])
-        for i in here:
-            if i != base:
-                found[place[f"{factor.name}_{factor.levels[i]}"]] = True
+        for i in here[1:]:  # the first is the base, or stands in for it
+            found[place[f"{factor.name}_{factor.levels[i]}"]] = True
     return found
 
 
