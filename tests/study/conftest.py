@@ -39,6 +39,33 @@ estimator = "aipw_att"
 estimands = ["now_vs_wait"]
 outcomes = ["work_unsubsidised", "earnings_nok"]
 subgroups = ["sex"]
+[[hazard]]
+key = "elapsed"
+estimator = "grouped_hazard"
+covariates = ["sex", "age"]
+in_from = [0, 3]
+[hazard.options]
+rare = "leave_out"
+[[hazard]]
+key = "timing"
+estimator = "timing_of_events"
+persons = 1_500
+covariates = ["sex"]
+subgroups = ["sex"]
+entries = "any"
+least_starts = 60
+[hazard.options]
+months = 12
+starts = 1
+rare = "leave_out"
+[[hazard]]
+key = "too_much"
+estimator = "timing_of_events"
+persons = 1_500
+covariates = ["sex", "diagnosis"]
+fewest = 0
+[hazard.options]
+steps = [1, 2, 90, 95]
 [inference]
 draws = 199
 [lock_in]

@@ -19,6 +19,7 @@ from tiltakeval.study.synthesize import synthesize
 
 WRITTEN = {
     *("report.nb.html", "report.en.html", "estimates.csv", "attrition.csv", "truth.csv"),
+    "hazards.csv",
     *("checks.csv", "checks.json", "manifest.json"),
 }
 
@@ -101,6 +102,8 @@ def test_same_input_same_numbers(
 ) -> None:
     again = run_study(small_study, data=register, progress=False)
     pd.testing.assert_frame_equal(again.estimates.table, small_result.estimates.table)
+    assert again.hazards is not None and small_result.hazards is not None
+    pd.testing.assert_frame_equal(again.hazards.table, small_result.hazards.table)
     first, second = (manifest.stable(r.manifest) for r in (small_result, again))
     assert first == second
 

@@ -116,6 +116,8 @@ def test_vocabulary_mirrors_what_the_layers_offer() -> None:
     from tiltakeval.design.cross_section import ESTIMANDS
     from tiltakeval.disclosure.rules import rule_names
     from tiltakeval.population.features import BLOCKS, SETS
+    from tiltakeval.population.person_months import CATEGORIES
+    from tiltakeval.population.person_periods import EXITS
     from tiltakeval.population.subgroups import SUBGROUPS
     from tiltakeval.spells.outcomes import OUTCOMES
 
@@ -123,4 +125,6 @@ def test_vocabulary_mirrors_what_the_layers_offer() -> None:
     assert set(vocabulary.OUTCOMES) == set(OUTCOMES)
     assert set(vocabulary.SUBGROUPS) == set(SUBGROUPS)
     assert set(vocabulary.COVARIATES) == {*SETS, *BLOCKS}
+    assert tuple(vocabulary.EXITS) == EXITS
+    assert set(vocabulary.CATEGORIES) == set(CATEGORIES)
     assert set(vocabulary.RULE_SETS) == set(rule_names())

@@ -14,7 +14,8 @@ from tiltakeval.estimates.table import Estimates
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """Estimates with their checks and attrition; ``data`` fingerprints what was read, ``runs`` says
-    per analysis what was run, ``facts`` are protocol facts known only afterwards."""
+    per analysis what was run, ``facts`` are protocol facts known only afterwards. ``hazards`` are the
+    estimates of models of hazards beside the main ones."""
 
     estimates: Estimates
     checks: tuple[Check, ...]
@@ -23,5 +24,6 @@ class Found:
     runs: Mapping[str, Any]
     truth: Estimates | None = None
     published: Estimates | None = None
+    hazards: Estimates | None = None
     synthetic: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)

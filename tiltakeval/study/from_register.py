@@ -32,6 +32,7 @@ from tiltakeval.study.estimator import (
     scoped,
 )
 from tiltakeval.study.found import Found
+from tiltakeval.study.hazards import hazards
 from tiltakeval.study.known_truth import TIMES, known_truth, world_beside
 from tiltakeval.study.leaving import leaving
 from tiltakeval.study.spec_register import AGAINST, Analysis, Base, RegisterStudy
@@ -46,6 +47,7 @@ class _Gathered:
     """What the analyses leave, base population by base population."""
 
     estimates: list[Estimates] = field(default_factory=list)
+    hazards: list[Estimates] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     attrition: list[Attrition] = field(default_factory=list)
     runs: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +69,7 @@ def run(
         )
     estimators = {
         a.key: estimator_of(a.estimator, defaults(spec.inference, spec.seed), a.options)
-        for a in spec.analysis
+        for a in spec.models
     }
     world = spec.register_.split(":")[1]
     size = spec.persons if persons is None else persons
@@ -87,6 +89,7 @@ def run(
             truth = known_truth(spec, truth_of, size)
     return Found(
         estimates=Estimates.concat(gathered.estimates),
+        hazards=Estimates.concat(gathered.hazards) if gathered.hazards else None,
         checks=tuple(gathered.checks),
         attrition=Attrition.concat(gathered.attrition),
         data={
@@ -164,6 +167,16 @@ def analyse_base(
                     gather(spec, analysis, design, done, gathered)
                 del design, done
                 gc.collect()
+        for hazard in spec.hazard:
+            with stages.stage(f"{base.state}: {hazard.key} ({hazard.estimator})"):
+                found, checks, told = hazards(
+                    spec, base, hazard, population, estimators[hazard.key], stages
+                )
+                gathered.checks += checks
+                gathered.runs[f"{hazard.key}/{base.state}"] = told
+                if found is not None:
+                    gathered.hazards.append(found)
+                    gathered.attrition.append(found.attrition)
     finally:
         population.close()
 

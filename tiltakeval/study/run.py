@@ -40,6 +40,7 @@ class StudyResult:
     manifest: Mapping[str, Any]
     truth: Estimates | None = None
     published: Estimates | None = None
+    hazards: Estimates | None = None
     synthetic: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,6 +76,7 @@ def run_study(
         attrition=found.attrition,
         truth=found.truth,
         published=found.published,
+        hazards=None if found.hazards is None else found.hazards.assign(study=spec.slug),
         synthetic=found.synthetic,
         facts=found.facts,
         manifest=manifest(
@@ -125,6 +127,8 @@ def write_outputs(result: StudyResult, out: Path, *, progress: bool = False) -> 
             "estimates": release_estimates(result.estimates, rules),
             "attrition": release_attrition(result.attrition, rules),
         }
+        if result.hazards is not None:
+            released["hazards"] = release_estimates(result.hazards, rules)
         for name, value in (("truth", result.truth), ("published", result.published)):
             if value is not None:
                 released[name] = release_estimates(value, rules, uncounted="allow")

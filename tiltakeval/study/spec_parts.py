@@ -15,7 +15,9 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _one_of(kind: str, known: tuple[str, ...]) -> AfterValidator:
+def one_of(kind: str, known: tuple[str, ...]) -> AfterValidator:
+    """Refuses a name that isn't among the known ones, and says which is nearest."""
+
     def check(name: str) -> str:
         if name not in known:
             raise ValueError(unknown(kind, name, known)) from None
@@ -49,18 +51,18 @@ def _estimator(key: str) -> str:
 
 
 Month = Annotated[str, AfterValidator(_month)]
-State = Annotated[str, _one_of("base state", tuple(vocabulary.STATES))]
-Estimand = Annotated[str, _one_of("estimand", tuple(vocabulary.ESTIMANDS))]
-Outcome = Annotated[str, _one_of("outcome", tuple(vocabulary.OUTCOMES))]
-SubgroupName = Annotated[str, _one_of("subgroup", tuple(vocabulary.SUBGROUPS))]
-Covariate = Annotated[str, _one_of("covariate", tuple(vocabulary.COVARIATES))]
+State = Annotated[str, one_of("base state", tuple(vocabulary.STATES))]
+Estimand = Annotated[str, one_of("estimand", tuple(vocabulary.ESTIMANDS))]
+Outcome = Annotated[str, one_of("outcome", tuple(vocabulary.OUTCOMES))]
+SubgroupName = Annotated[str, one_of("subgroup", tuple(vocabulary.SUBGROUPS))]
+Covariate = Annotated[str, one_of("covariate", tuple(vocabulary.COVARIATES))]
 Programme = Annotated[str, AfterValidator(_programme)]
 Estimator = Annotated[str, AfterValidator(_estimator)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-RuleSet = Annotated[str, _one_of("rule set", vocabulary.RULE_SETS)]
+RuleSet = Annotated[str, one_of("rule set", vocabulary.RULE_SETS)]
 
 
 class Text(Table):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.study.spec_hazard import Hazard
 from tiltakeval.study.spec_parts import (
     Covariate,
     Estimand,
@@ -167,6 +168,7 @@ class RegisterStudy(Table):
     primary: Estimand = Field(description="the estimand the report leads with")
     analysis: tuple[Analysis, ...] = Field(min_length=1, description="analyses")
     contrast: tuple[Contrast, ...] = Field((), description="programmes against one another")
+    hazard: tuple[Hazard, ...] = Field((), description="models of the hazard of leaving")
     sampling: Sampling = Field(Sampling(), description="sampling of comparison person-months")
     inference: Inference = Field(Inference(), description="errors, intervals and bands")
     checks: Thresholds = Field(Thresholds(), description="limits of the checks")
@@ -181,6 +183,11 @@ class RegisterStudy(Table):
     truth_persons: int = Field(
         1_000_000, ge=1_000, description="persons the known effects are computed on, at most"
     )
+
+    @property
+    def models(self) -> tuple[Analysis | Hazard, ...]:
+        """Everything that estimates."""
+        return (*self.analysis, *self.hazard)
 
     @model_validator(mode="after")
     def _consistent(self) -> RegisterStudy:
@@ -200,9 +207,9 @@ class RegisterStudy(Table):
 
     def _key_errors(self) -> list[InputError]:
         errors = []
-        twice = repeated([analysis.key for analysis in self.analysis])
+        twice = repeated([model.key for model in self.models])
         if twice:
-            errors.append(InputError(f"analysis key '{twice}' is used twice"))
+            errors.append(InputError(f"the key '{twice}' is used twice"))
         twice = repeated([base.state for base in self.base])
         if twice:
             errors.append(InputError(f"base state '{twice}' is given twice"))

@@ -89,3 +89,27 @@ COVARIATES: Mapping[str, str] = {
 }
 
 RULE_SETS = ("nav", "ssb", "strict10")
+
+EXITS: Mapping[str, str] = {
+    "job": "a job without wage subsidy",
+    "subsidised_job": "a job with wage subsidy",
+    "education": "fag- og yrkesopplæring or høyere utdanning",
+    "uforetrygd": "uføretrygd",
+    "other_state": "the other base state",
+    "gone": "death or emigration",
+    "out": "out of the register for nothing known",
+}
+
+CATEGORIES: Mapping[str, str] = {
+    "sex": "sex",
+    "age": "age in nine bands",
+    "landgruppe": "country group of birth",
+    "education": "highest completed education",
+    "diagnosis": "main diagnosis group",
+    "innsatsgruppe": "outcome of the § 14 a assessment",
+    "season": "calendar month",
+    "worked_24": "months with work in the 24 before registration",
+    "worked_24_now": "months with work in the 24 before the month",
+    "year": "calendar year",
+    "office": "NAV office",
+}

@@ -86,7 +86,7 @@ def _refuse_separation(panel: Panel) -> None:
                         f"no {name} among the {int(inside.sum())} rows where it is {value:g}: "
                         "the coefficient has no finite value",
                         where=f"column '{panel.names[k]}', transition {name}",
-                        remedy="Leave the column out, or merge it with another.",
+                        remedy="Leave the column out, merge it with another, or set rare = leave_out.",
                     )
 
 

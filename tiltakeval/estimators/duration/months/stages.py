@@ -108,7 +108,8 @@ def stages_of(
         time = _exposure(design, entered[stage], in_stage[stage], months, month)
         which = np.maximum(np.ceil(at).astype(np.int64) - 1, 0)
         seen = which < months
-        count = np.bincount(which[seen], weights=design.weight[ends][seen], minlength=months)
+        count = np.zeros(months)
+        np.add.at(count, which[seen], design.weight[ends][seen])
         hazard[stage] = _hazard(count, time)
     return Stages(
         row=row,

@@ -1,0 +1,98 @@
+"""Models of hazards in a study on a register: estimates, names, checks, what is released."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tiltakeval.errors import InputErrors
+from tiltakeval.study.hazards import _named
+from tiltakeval.study.run import StudyResult, write_outputs
+from tiltakeval.study.spec import parse_spec
+
+
+@pytest.fixture(scope="module")
+def table(small_result: StudyResult) -> pd.DataFrame:
+    assert small_result.hazards is not None
+    return small_result.hazards.table
+
+
+def test_ratios_are_named_by_programme_and_time(table: pd.DataFrame) -> None:
+    ratios = table[(table.term == "log_hazard_ratio") & (table.analysis == "elapsed")]
+    assert {"aft", "amo", "other"} == set(ratios.programme)
+    assert {"vedtak", "start", "end"} == set(ratios.time_origin)
+    inside = ratios[(ratios.programme == "amo") & (ratios.time_origin == "start")]
+    assert set(inside.horizon) <= {0, 3} and set(inside.outcome) == {"job", "other"}
+    assert set(table.study) == {"small"} and set(table.population) == {"nedsatt_arbeidsevne"}
+
+
+def test_months_come_with_subgroups_and_parts_that_add_up(table: pd.DataFrame) -> None:
+    sums = table[
+        (table.analysis == "timing") & (table.outcome == "job") & (table.subgroup == "all")
+    ]
+    year = sums[sums.period == "1-12"].set_index(["programme", "term"]).estimate
+    for programme in ("aft", "amo"):
+        parts = year[programme, "cumulated_lock_in"] + year[programme, "cumulated_after"]
+        np.testing.assert_allclose(parts, year[programme, "cumulated"], atol=1e-9)
+    assert set(table.estimand[table.term == "cumulated"]) == {"vs_no_programme"}
+    by_sex = table[(table.term == "cumulated") & table.subgroup.str.startswith("sex=")]
+    assert set(by_sex.subgroup) == {"sex=female", "sex=male"}
+
+
+def test_a_model_the_data_cannot_carry_is_a_failed_check(small_result: StudyResult, table) -> None:
+    checks = {c.scope["analysis"]: c for c in small_result.checks if c.key == "hazard_model"}
+    assert set(checks) == {"too_much"} and checks["too_much"].status == "failed"
+    assert "too_much" not in set(table.analysis)
+    # the reason tells rows, which may be few: only where it was is in the check
+    assert not any(c.isdigit() for c in str(checks["too_much"].message).replace("[90, 95)", ""))
+    points = [c for c in small_result.checks if c.key == "mass_points"]
+    assert [c.status for c in points] == ["passed"] and points[0].statistic < 1e-3
+    assert list(points[0].detail.columns) == ["points", "log_likelihood", "aic", "bic"]
+
+
+def test_outputs_show_the_section_and_no_small_cell(
+    small_result: StudyResult, tmp_path: Path
+) -> None:
+    write_outputs(small_result, tmp_path)
+    folder = tmp_path / "small"
+    released = pd.read_csv(folder / "hazards.csv")
+    counts = released[["n_treated", "n_comparison", "n_events"]]
+    assert not ((counts > 0) & (counts < 4)).to_numpy().any()
+    runs = json.loads((folder / "manifest.json").read_text())["analyses"]
+    assert runs["timing/nedsatt_arbeidsevne"]["points"] >= 1
+    assert "path" not in runs["timing/nedsatt_arbeidsevne"]  # effects of statuses, uncontrolled
+    for language, words in (("nb", "Hovedanalysen"), ("en", "Main analysis")):
+        page = (folder / f"report.{language}.html").read_text("utf-8")
+        assert 'id="hazards"' in page and words.lower() in page.lower()
+
+
+def test_joined_bands_keep_their_months() -> None:
+    names = ["aft_in_0_2", "lonnstilskudd_midlertidig_after_12_up", "amo_waiting", "age_25_29"]
+    names.append("aft_in_4_up")
+    frame = pd.DataFrame(
+        {"programme": names, "period": ["", "", "", "", "points=3"], "time_origin": "none"}
+    ).assign(horizon=pd.array([None] * 5, dtype="Int64"))
+    out = _named(frame)
+    assert out.programme.tolist() == ["aft", "lonnstilskudd_midlertidig", "amo", "age_25_29", "aft"]
+    assert out.time_origin.tolist() == ["start", "end", "vedtak", "none", "start"]
+    assert out.period.tolist() == ["0-2", "12-", "", "", "points=3"]
+    assert out.horizon.tolist()[:3] == [0, 12, 0] and out.horizon.isna().tolist()[3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('estimator = "grouped_hazard"', 'estimator = "aipw_att"', "no model of hazards"),
+        ('key = "timing"', 'key = "main"', "'main' is used twice"),
+        ("in_from = [0, 3]", "in_from = [1, 3]", "the first 0"),
+        ('covariates = ["sex", "age"]', 'covariates = ["sx"]', "Did you mean 'sex'"),
+    ],
+)
+def test_what_a_study_file_may_not_say(small_study: Path, old: str, new: str, says: str) -> None:
+    text = (small_study / "study.toml").read_text("utf-8")
+    with pytest.raises(InputErrors, match=says):
+        parse_spec(text.replace(old, new, 1))

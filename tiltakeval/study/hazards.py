@@ -1,0 +1,168 @@
+"""Models of the hazard of leaving the register, beside the effects of a study's target trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from tiltakeval.design.event_history_register import event_history_of_register
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.months import parse_month
+from tiltakeval.population.person_periods import PeriodSpec, RegisterPeriods, person_periods
+from tiltakeval.population.trials import Population
+from tiltakeval.study.spec_hazard import Hazard
+from tiltakeval.study.spec_register import Base, RegisterStudy
+from tiltakeval.study.stages import Stages
+
+LEFT_OUT, NOT_MADE, POINTS = "hazard_programmes", "hazard_model", "mass_points"
+#: The largest certificate a fit may end with: what the log-likelihood could still rise by.
+CERTIFIED = 1e-3
+_STATUS = (
+    r"^(?P<programme>.+)_(?P<stage>waiting|(?:in|after)(?=_\d))"
+    r"(?:_(?P<first>\d+)_(?P<last>\d+|up))?$"
+)
+_ORIGIN = {"waiting": "vedtak", "in": "start", "after": "end"}
+TOLD = (
+    "estimator", "options", "design", "version", "persons", "log_likelihood", "points",
+    "certificate", "gradient_norm", "chosen",
+)  # fmt: skip
+
+
+def hazards(
+    spec: RegisterStudy,
+    base: Base,
+    hazard: Hazard,
+    population: Population,
+    estimator: Any,
+    stages: Stages,
+) -> tuple[Estimates | None, list[Check], Mapping[str, Any]]:
+    """The model's estimates in one base population, what must be said of it, and its run.
+
+    Programmes with few starts count among the others. A model the data can't carry gives no estimates
+    and a failed check; the reason, which may tell counts, goes to the screen.
+    """
+    scope = {"population": base.state, "analysis": hazard.key}
+    try:
+        periods, few = _periods(spec, base, hazard, population)
+        design = event_history_of_register(
+            periods,
+            exits=hazard.exits,
+            persons=hazard.persons,
+            seed=spec.seed,
+            subgroups=hazard.subgroups,
+            covariates=hazard.covariates,
+            entries=hazard.entries,
+            fewest=hazard.fewest,
+        )
+        # entries matter where who enters tells of who leaves; elsewhere they would only be work
+        plain = (
+            replace(estimator, only=tuple(hazard.exits))
+            if hasattr(estimator, "only")
+            else estimator
+        )
+        found = plain.estimate(design)
+    except InputError as error:
+        stages.say(f"{hazard.key} can't be made (not released): {error}")
+        reason = {} if error.where is None else {"reason": error.where}
+        return None, [Check(key=NOT_MADE, status="failed", scope=scope, message=reason)], {}
+    checks = [
+        Check(
+            key=LEFT_OUT,
+            status="informative",
+            scope={**scope, "programme": programme},
+            threshold=hazard.least_starts,
+        )
+        for programme in few
+    ]
+    if found.run.get("path"):
+        checks.append(_points(found.run, scope))
+    table = _named(found.table).assign(analysis=hazard.key)
+    return Estimates(table, attrition=design.attrition), checks, _told(found.run)
+
+
+def _told(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run may tell in a manifest: nothing that rests on few persons."""
+    return {name: run[name] for name in TOLD if name in run}
+
+
+def _points(run: Mapping[str, Any], scope: Mapping[str, str]) -> Check:
+    """How the fit ended, and what each number of mass points gives."""
+    fits = pd.DataFrame(run["path"])[["points", "log_likelihood", "aic", "bic"]]
+    return Check(
+        key=POINTS,
+        status="passed" if run["certificate"] <= CERTIFIED else "failed",
+        scope=scope,
+        statistic=run["certificate"],
+        threshold=CERTIFIED,
+        message={"points": run["points"], "aic_points": run["chosen"]["aic"]},
+        detail=fits,
+    )
+
+
+def _periods(
+    spec: RegisterStudy, base: Base, hazard: Hazard, population: Population
+) -> tuple[RegisterPeriods, list[str]]:
+    """Person-months with a status for every programme that enough have begun, and the others."""
+    entry = spec.population
+    first = parse_month(entry.entry[0])
+    last = min(population.work.coverage[t][1] for t in population.work.coverage) - 1
+    asked = PeriodSpec(
+        base=base.state,
+        programmes=base.arms,
+        window=(first, last),
+        in_from=hazard.in_from,
+        after_from=hazard.after_from,
+        covariates=tuple(dict.fromkeys((*hazard.covariates, *hazard.subgroups))),
+        age=entry.ages,
+    )
+    periods = person_periods(population.work, asked)
+    begun = _begun(periods)
+    few = [name for name in base.arms if begun[name] < hazard.least_starts]
+    if not few:
+        return periods, few
+    kept = tuple(name for name in base.arms if name not in few)
+    if not kept:
+        raise InputError(
+            f"fewer than {hazard.least_starts} have begun each of the programmes",
+            where=f"{base.state}, least_starts",
+        )
+    return person_periods(population.work, replace(asked, programmes=kept)), few
+
+
+def _begun(periods: RegisterPeriods) -> dict[str, int]:
+    """Persons who are in each programme in some month."""
+    levels = periods.spec.levels
+    inside = [i for i, level in enumerate(levels) if level.startswith("in_")]
+    table = periods.table
+    counts = table.agg(
+        **{
+            name: table.person.nunique(where=table[f"status_{name}"].isin(inside))
+            for name in periods.spec.programmes
+        }
+    )
+    row = periods.work.engine.frame(counts).iloc[0]
+    return {name: int(row[name]) for name in periods.spec.programmes}
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a status, by programme, time origin and months since: in place of the column's name.
+
+    Bands may have been joined, so that they are read off the names.
+    """
+    out = table.copy()
+    parts = out["programme"].str.extract(_STATUS)
+    known = parts["stage"].notna()
+    waiting = known & (parts["stage"] == "waiting")
+    last = parts["last"].replace("up", "").fillna("")
+    period = (parts["first"].fillna("") + "-" + last).mask(waiting | ~known, "")
+    out.loc[known, "programme"] = parts.loc[known, "programme"]
+    out.loc[known, "time_origin"] = parts.loc[known, "stage"].map(_ORIGIN)
+    out.loc[known, "horizon"] = parts.loc[known, "first"].fillna("0").astype(int)
+    own = known & (out["period"] == "")
+    out.loc[own, "period"] = period[own]
+    return out
