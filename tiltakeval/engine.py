@@ -91,6 +91,7 @@ def connect(url: str = "duckdb://", *, memory_limit: str = "2GB", threads: int =
                 temp_directory=str(scratch),
                 preserve_insertion_order=False,
             )
+            backend.raw_sql("SET enable_progress_bar = false")  # stages tell the progress
         else:
             backend = ibis.connect(url)
     except Exception as error:
