@@ -54,6 +54,7 @@ covariates = ["sex"]
 subgroups = ["sex"]
 entries = "any"
 least_starts = 60
+income = true
 [hazard.options]
 months = 12
 starts = 1

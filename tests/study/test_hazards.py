@@ -43,6 +43,18 @@ def test_months_come_with_subgroups_and_parts_that_add_up(table: pd.DataFrame) -
     assert set(by_sex.subgroup) == {"sex=female", "sex=male"}
 
 
+def test_months_come_to_kroner_by_the_means_of_the_register(
+    small_result: StudyResult, table: pd.DataFrame, register: Path
+) -> None:
+    (check,) = [c for c in small_result.checks if c.key == "exit_income"]
+    nok = check.detail.set_index("outcome").nok_a_month
+    assert nok["job"] > 20_000 and nok["other"] < nok["job"]
+    rows = table[(table.term == "effect") & (table.horizon == 12) & (table.programme == "aft")]
+    effect = rows.set_index("outcome").estimate
+    total = sum(nok[name] * effect[name] for name in ("job", "other", "remaining"))
+    np.testing.assert_allclose(effect["income_nok"], total, rtol=0.02)  # amounts shown are rounded
+
+
 def test_a_model_the_data_cannot_carry_is_a_failed_check(small_result: StudyResult, table) -> None:
     checks = {c.scope["analysis"]: c for c in small_result.checks if c.key == "hazard_model"}
     assert set(checks) == {"too_much"} and checks["too_much"].status == "failed"
@@ -89,6 +101,7 @@ def test_joined_bands_keep_their_months() -> None:
         ('estimator = "grouped_hazard"', 'estimator = "aipw_att"', "no model of hazards"),
         ('key = "timing"', 'key = "main"', "'main' is used twice"),
         ("in_from = [0, 3]", "in_from = [1, 3]", "the first 0"),
+        ("months = 12", "", "income is of months of work"),
         ('covariates = ["sex", "age"]', 'covariates = ["sx"]', "Did you mean 'sex'"),
     ],
 )

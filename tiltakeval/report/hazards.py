@@ -14,6 +14,7 @@ from tiltakeval.report.lockin import crossing_text
 from tiltakeval.report.tables import month_table, with_interval
 from tiltakeval.report.view import View, number, upper_first
 
+INCOME = "income_nok"
 PARTS = ("cumulated_lock_in", "cumulated_after", "cumulated")
 
 
@@ -35,6 +36,7 @@ def hazards(view: View) -> list[Block]:
                 ratios(view, part, programmes, population, leaving),
                 compared(view, part, programmes, population, leaving),
                 _months(view, part, programmes, population, leaving),
+                _income(view, here.select(outcome=INCOME), programmes, population),
                 _paths(view, part, programmes, population, leaving),
                 by_points(view, part, programmes, population, leaving),
             )
@@ -93,6 +95,25 @@ def _months(
         outcome=view.outcome(leaving),
         population=view.population(population),
     )
+    return Table(caption, [words("table.programme"), *heads], lines) if lines else None
+
+
+def _income(view: View, part: Released, programmes: list[str], population: str) -> Table | None:
+    """Pay and benefits that the months come to, net."""
+    words = view.words
+    table = part.select(term="cumulated").table
+    if table.empty:
+        return None
+    windows = sorted({int(p.rsplit("-", 1)[-1]) for p in table["period"]})
+    lines = []
+    for programme in programmes:
+        rows = table[table["programme"] == programme]
+        at = {int(str(r["period"]).rsplit("-", 1)[-1]): r for _, r in rows.iterrows()}
+        if at:
+            cells = [with_interval(at[w], view, "NOK") if w in at else "–" for w in windows]
+            lines.append([upper_first(view.programme(programme)), *cells])
+    heads = [words("hazards.window", months=w) for w in windows]
+    caption = words("hazards.caption_income", population=view.population(population))
     return Table(caption, [words("table.programme"), *heads], lines) if lines else None
 
 

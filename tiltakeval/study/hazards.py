@@ -13,13 +13,16 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.months import parse_month
+from tiltakeval.population.exit_income import Income, exit_income
 from tiltakeval.population.person_periods import PeriodSpec, RegisterPeriods, person_periods
 from tiltakeval.population.trials import Population
+from tiltakeval.registers import prices
 from tiltakeval.study.spec_hazard import Hazard
 from tiltakeval.study.spec_register import Base, RegisterStudy
 from tiltakeval.study.stages import Stages
 
-LEFT_OUT, NOT_MADE, POINTS = "hazard_programmes", "hazard_model", "mass_points"
+LEFT_OUT, NOT_MADE = "hazard_programmes", "hazard_model"
+POINTS, INCOME = "mass_points", "exit_income"
 #: The largest certificate a fit may end with: what the log-likelihood could still rise by.
 CERTIFIED = 1e-3
 _STATUS = (
@@ -47,6 +50,7 @@ def hazards(
     and a failed check; the reason, which may tell counts, goes to the screen.
     """
     scope = {"population": base.state, "analysis": hazard.key}
+    checks: list[Check] = []
     try:
         periods, few = _periods(spec, base, hazard, population)
         design = event_history_of_register(
@@ -59,18 +63,18 @@ def hazards(
             entries=hazard.entries,
             fewest=hazard.fewest,
         )
-        # entries matter where who enters tells of who leaves; elsewhere they would only be work
-        plain = (
-            replace(estimator, only=tuple(hazard.exits))
-            if hasattr(estimator, "only")
-            else estimator
-        )
-        found = plain.estimate(design)
+        if hasattr(estimator, "only"):  # entries matter where who enters tells of who leaves
+            estimator = replace(estimator, only=tuple(hazard.exits))
+        if hazard.income:
+            amounts = _amounts(spec, hazard, periods)
+            estimator = replace(estimator, amounts={k: i.nok for k, i in amounts.items()})
+            checks.append(_income(amounts, scope))
+        found = estimator.estimate(design)
     except InputError as error:
         stages.say(f"{hazard.key} can't be made (not released): {error}")
         reason = {} if error.where is None else {"reason": error.where}
         return None, [Check(key=NOT_MADE, status="failed", scope=scope, message=reason)], {}
-    checks = [
+    checks += [
         Check(
             key=LEFT_OUT,
             status="informative",
@@ -87,7 +91,9 @@ def hazards(
 
 def _told(run: Mapping[str, Any]) -> dict[str, Any]:
     """What a run may tell in a manifest: nothing that rests on few persons."""
-    return {name: run[name] for name in TOLD if name in run}
+    told = {name: run[name] for name in TOLD if name in run}
+    told["options"] = {k: v for k, v in run["options"].items() if k != "amounts"}
+    return told
 
 
 def _points(run: Mapping[str, Any], scope: Mapping[str, str]) -> Check:
@@ -101,6 +107,26 @@ def _points(run: Mapping[str, Any], scope: Mapping[str, str]) -> Check:
         threshold=CERTIFIED,
         message={"points": run["points"], "aic_points": run["chosen"]["aic"]},
         detail=fits,
+    )
+
+
+def _amounts(spec: RegisterStudy, hazard: Hazard, periods: RegisterPeriods) -> dict[str, Income]:
+    factors = prices.load().deflators(spec.price_year)
+    return exit_income(periods, hazard.exits, factors=factors)
+
+
+def _income(amounts: Mapping[str, Income], scope: Mapping[str, str]) -> Check:
+    """The means that months are turned into kroner by."""
+    rows = [
+        {"outcome": name, "nok_a_month": round(income.nok, -2), "persons": income.persons}
+        for name, income in amounts.items()
+    ]
+    return Check(
+        key=INCOME,
+        status="informative",
+        scope=scope,
+        detail=pd.DataFrame(rows),
+        counts=("persons",),
     )
 
 

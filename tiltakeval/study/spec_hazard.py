@@ -70,6 +70,11 @@ class Hazard(Table):
         "each",
         description="whether each programme's entry has a hazard of its own, or all share one",
     )
+    income: bool = Field(
+        False,
+        description="with months: what they come to in pay and benefits, by the means of the register "
+        "in the 12 months after each exit and while registered",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="options of the estimator")
 
     @model_validator(mode="after")
@@ -77,4 +82,8 @@ class Hazard(Table):
         for name, edges in (("in_from", self.in_from), ("after_from", self.after_from)):
             if edges[0] != 0 or list(edges) != sorted(set(edges)):
                 raise ValueError(InputError("must be ascending months, the first 0", where=name))
+        if self.income and not self.options.get("months"):
+            raise ValueError(
+                InputError("income is of months of work", remedy="Set months under its options.")
+            )
         return self
