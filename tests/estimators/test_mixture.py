@@ -14,7 +14,7 @@ from invented_events import SETTINGS, make_events, numeric_gradient
 
 from tiltakeval.design.event_history import EventHistory, event_history_from_frame
 from tiltakeval.estimators.duration.mixture import likelihood
-from tiltakeval.estimators.duration.mixture.directions import Box, _Surface, box_of, maxima
+from tiltakeval.estimators.duration.mixture.directions import Box, box_of, maxima
 from tiltakeval.estimators.duration.mixture.hazards import Hazards, hazards
 from tiltakeval.estimators.duration.mixture.interval import log_shape, slopes
 from tiltakeval.estimators.duration.mixture.likelihood import (
@@ -31,6 +31,7 @@ from tiltakeval.estimators.duration.mixture.panel import Panel, panel_of, until
 from tiltakeval.estimators.duration.mixture.path import path_by_points
 from tiltakeval.estimators.duration.mixture.search import full_solution, one_point
 from tiltakeval.estimators.duration.mixture.steps import with_steps
+from tiltakeval.estimators.duration.mixture.surface import Surface
 from tiltakeval.estimators.duration.mixture.weights import best_weights
 
 
@@ -141,7 +142,7 @@ def test_the_directional_derivative_averages_to_zero_over_the_points(case: str) 
     panel = CASES[case]()
     unpack, theta = at_random(panel)
     at, mixing = unpack(theta)
-    surface = _Surface(panel, at, at.base - densities(panel, at, mixing), box_of(panel, at))
+    surface = Surface(panel, at, at.base - densities(panel, at, mixing), box_of(panel, at))
     values = [surface.at(mixing.mu[:, j])[0] for j in range(mixing.points)]
     assert abs(float(mixing.p @ values)) < 1e-8
     mu = np.full(panel.channels, -2.0)

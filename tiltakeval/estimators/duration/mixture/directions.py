@@ -14,25 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.estimators.duration.mixture.hazards import Hazards
-from tiltakeval.estimators.duration.mixture.interval import end_terms
-from tiltakeval.estimators.duration.mixture.kernels import directional
 from tiltakeval.estimators.duration.mixture.likelihood import ZERO, Mixing, densities, with_ends
 from tiltakeval.estimators.duration.mixture.panel import Panel
+from tiltakeval.estimators.duration.mixture.surface import Box, Surface, box_of
 
+__all__ = ["Box", "Maxima", "box_of", "maxima"]
 Floats = NDArray[np.float64]
 CHUNK = 4096
-#: The box: logs of a channel's hazard relative to its mean hazard without heterogeneity.
-LOWEST, HIGHEST = -12.0, 7.0
 FINE = (-6.0, 3.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Box:
-    """``low``, ``high`` [C]: bounds of log mass points; a hazard of zero is always inside."""
-
-    low: Floats
-    high: Floats
-    middle: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +37,6 @@ class Maxima:
         return float(self.value.max(initial=-np.inf))
 
 
-def box_of(panel: Panel, at: Hazards) -> Box:
-    """Bounds around the log mean hazard of every channel.
-
-    Above the largest n / a of any unit every density falls, so the upper bound needn't lie higher.
-    """
-    integral = panel.weight @ at.a
-    if panel.ends is not None and at.end_rate is not None:
-        half = panel.weight[panel.ends.unit] * panel.ends.length / 2
-        for t in range(len(panel.transitions)):
-            inside = panel.ends.channel[:, t] >= 0
-            own = panel.ends.channel[inside, t]
-            np.add.at(integral, own, (half * at.end_rate[:, t])[inside])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.log((panel.weight @ panel.events) / integral)
-        top = np.log(np.max(panel.events / at.a, axis=0, initial=0.0, where=at.a > 0))
-    middle = np.where(np.isfinite(mean), mean, 0.0)
-    high = np.clip(np.where(np.isfinite(top), top + 0.1, middle), middle + 1.0, middle + HIGHEST)
-    return Box(low=middle + LOWEST, high=high, middle=middle)
-
-
 def maxima(
     panel: Panel,
     at: Hazards,
@@ -79,16 +48,16 @@ def maxima(
 ) -> Maxima:
     """Local maxima on a product grid, each refined by Newton's method between the grid points."""
     offset = at.base - densities(panel, at, mixing)
-    surface = _Surface(panel, at, offset, box)
+    surface = Surface(panel, at, offset, box)
     if panel.ends is not None:
         step = 2 * step
     axes = [_axis(box, c, step) for c in range(panel.channels)]
-    starts = _grid_maxima(panel, at, mixing, offset, axes)
+    starts: list[Floats] = []
+    for mu in _grid_maxima(panel, at, mixing, offset, axes):
+        if not any(_same(mu, other) for other in starts):
+            starts.append(mu)
     found: list[tuple[float, Floats]] = []
-    for mu in starts:
-        if any(_same(mu, other) for _, other in found):
-            continue
-        value, better = surface.climb(mu, slack)
+    for value, better in surface.climb(starts, slack):
         if not any(_same(better, other) for _, other in found):
             found.append((value, better))
     found.sort(key=lambda pair: -pair[0])
@@ -217,81 +186,3 @@ def _peaks(values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
                 peak &= values >= padded[1 + i : 1 + i + rows, 1 + k : 1 + k + columns]
     row, column = np.nonzero(peak)
     return row.astype(np.int64), column.astype(np.int64)
-
-
-class _Surface:
-    """The directional derivative at one mixing distribution."""
-
-    def __init__(self, panel: Panel, at: Hazards, offset: Floats, box: Box) -> None:
-        self.total, self.box = panel.total_weight, box
-        self.panel, self.hazards = panel, at
-        self.n, self.a = panel.events, at.a
-        self.offset, self.weight = offset, panel.weight
-
-    def at(self, mu: Floats) -> tuple[float, Floats, Floats]:
-        """Value, gradient [C] and Hessian [C, C]."""
-        if self.panel.ends is not None:
-            return self._interval(mu)
-        grad, hess = np.empty(mu.size), np.empty((mu.size, mu.size))
-        value = directional(self.n, self.a, self.offset, self.weight, mu, np.exp(mu), grad, hess)
-        return value - self.total, grad, hess
-
-    def _interval(self, mu: Floats) -> tuple[float, Floats, Floats]:
-        panel, at = self.panel, self.hazards
-        assert panel.ends is not None and at.end_rate is not None
-        v = np.exp(mu)
-        terms = end_terms(panel.ends, at.end_rate, v[:, None], 0, panel.units)
-        logs = self.offset + self.n @ mu - self.a @ v
-        np.add.at(logs, terms.unit, terms.log[:, 0])
-        ratio = self.weight * np.exp(np.clip(logs, -700.0, 80.0))
-        score = self.n - self.a * v
-        hess = -np.diag(v * (ratio @ self.a))
-        by_row = ratio[terms.unit]
-        for t in range(len(panel.transitions)):
-            for c in np.unique(panel.ends.channel[:, t]):
-                inside = panel.ends.channel[:, t] == c
-                if c < 0:
-                    continue
-                np.add.at(score[:, c], terms.unit[inside], terms.first[t, inside, 0])
-                for s in range(len(panel.transitions)):
-                    value = terms.second[t, s, :, 0] * by_row
-                    for b in np.unique(panel.ends.channel[inside, s]):
-                        if b >= 0:
-                            both = inside & (panel.ends.channel[:, s] == b)
-                            hess[c, b] += value[both].sum()
-        hess += score.T @ (score * ratio[:, None])
-        return float(ratio.sum()) - self.total, ratio @ score, hess
-
-    def climb(self, mu: Floats, slack: float) -> tuple[float, Floats]:
-        """The local maximum near ``mu``; given up where it can't come within ``slack`` of zero."""
-        positive = mu > ZERO
-        value, grad, hess = self.at(mu)
-        for _ in range(25):
-            free = positive & ~((mu >= self.box.high) & (grad > 0))
-            free &= ~((mu <= self.box.low) & (grad < 0))
-            if not free.any():
-                break
-            g = grad[free]
-            values, vectors = np.linalg.eigh(-hess[np.ix_(free, free)])
-            along = vectors.T @ g
-            curvature = np.maximum(np.abs(values), 1e-8 * max(1.0, float(np.abs(values).max())))
-            promised = float((along**2 / curvature).sum()) / 2
-            if promised < 1e-7 or value + 3 * promised < -slack:
-                break
-            step = np.zeros(mu.size)
-            step[free] = vectors @ (along / curvature)
-            step *= min(1.0, 0.7 / float(np.abs(step).max()))
-            for _ in range(12):
-                inside = np.clip(mu + step, self.box.low, self.box.high)
-                trial = np.where(positive, inside, ZERO)
-                new = self.at(trial)
-                if new[0] > value:
-                    break
-                step /= 3
-            else:
-                break
-            small = np.abs(trial - mu).max() < 1e-9
-            mu, (value, grad, hess) = trial, new
-            if small:
-                break
-        return value, mu

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from tiltakeval.estimators.duration.mixture.density import CHUNK, columns_of, with_ends
 from tiltakeval.estimators.duration.mixture.hazards import Hazards
-from tiltakeval.estimators.duration.mixture.kernels import component_logs
-from tiltakeval.estimators.duration.mixture.likelihood import CHUNK, Mixing, with_ends
+from tiltakeval.estimators.duration.mixture.mixing import Mixing
 from tiltakeval.estimators.duration.mixture.panel import Panel
+from tiltakeval.estimators.duration.mixture.posterior_kernels import relative_densities
 
 Floats = NDArray[np.float64]
 
@@ -22,22 +23,22 @@ def best_weights(
     Wang (2007, JRSS B 69): around p the log-likelihood is a quadratic whose maximum over the simplex
     is a non-negative least squares problem; a line search does the rest. Weights must be positive.
     """
-    density = _densities(panel, at, mixing)
+    blocks = _densities(panel, at, mixing)
     w, p = panel.weight, mixing.p.copy()
     total = panel.total_weight
-    level = density @ p
+    level = _levels(blocks, p)
     current = float(w @ np.log(level))
     for _ in range(rounds):
-        ratio = density / level[:, None]
-        gradient = w @ ratio
+        gradient, gram = _products(blocks, level, w, np.sqrt(w))
         if float(gradient.max() - total) < tolerance:
             break
-        ratio -= 2.0
-        target = _nearest_in_simplex(ratio.T @ (ratio * w[:, None]) / total)
+        # of densities over their mean less 2, as the least squares problem has it
+        gram += 4 * total - 2 * (gradient + gradient[:, None])
+        target = _nearest_in_simplex(gram / total)
         step = 1.0
         for _ in range(30):
             trial = p + step * (target - p)
-            new_level = density @ trial
+            new_level = _levels(blocks, trial)
             new = float(w @ np.log(np.maximum(new_level, 1e-300)))
             if new > current:
                 break
@@ -51,18 +52,48 @@ def best_weights(
     return mixing.changed(np.ascontiguousarray(mixing.mu[:, keep]), p[keep] / p[keep].sum())
 
 
-def _densities(panel: Panel, at: Hazards, mixing: Mixing) -> Floats:
-    """[U, J] densities of the units at each point, relative to each unit's largest."""
-    out = np.empty((panel.units, mixing.points))
-    top = np.empty(panel.units)
-    zero = np.zeros(mixing.points)
+def _densities(panel: Panel, at: Hazards, mixing: Mixing) -> list[Floats]:
+    """[J, u] densities of blocks of units at each point, relative to each unit's largest."""
+    out = []
+    nought = np.zeros(mixing.points)
     for lo in range(0, panel.units, CHUNK):
-        part = slice(lo, min(lo + CHUNK, panel.units))
-        component_logs(
-            panel.events[part], at.a[part], mixing.mu, mixing.v, zero, out[part], top[part]
+        hi = min(lo + CHUNK, panel.units)
+        n, a = columns_of(panel.events, lo, hi), columns_of(at.a, lo, hi)
+        values, top, total = (
+            np.empty((mixing.points, hi - lo)),
+            np.empty(hi - lo),
+            np.empty(hi - lo),
         )
-        with_ends(panel, at, mixing.v, part.start, part.stop, out[part])
-    return np.exp(out, out=out)
+        if panel.ends is None:
+            relative_densities(n, a, mixing.mu, mixing.v, nought, values, top, total)
+        else:
+            logs = n.T @ mixing.mu - a.T @ mixing.v
+            with_ends(panel, at, mixing.v, lo, hi, logs)
+            values = np.ascontiguousarray(np.exp(logs).T)
+        out.append(values)
+    return out
+
+
+def _levels(blocks: list[Floats], p: Floats) -> Floats:
+    """[U] densities of the mixture."""
+    return np.concatenate([p @ block for block in blocks])
+
+
+def _products(
+    blocks: list[Floats], level: Floats, w: Floats, root: Floats
+) -> tuple[Floats, Floats]:
+    """Sums over units of the densities over their mean [J], and of the products of two [J, J]."""
+    j = len(blocks[0])
+    first, second = np.zeros(j), np.zeros((j, j))
+    lo = 0
+    for block in blocks:
+        part = slice(lo, lo + block.shape[1])
+        ratio = block / level[part]
+        first += ratio @ w[part]
+        ratio *= root[part]
+        second += ratio @ ratio.T
+        lo = part.stop
+    return first, second
 
 
 def _nearest_in_simplex(gram: Floats) -> Floats:
