@@ -13,8 +13,8 @@ from tiltakeval.estimators.duration.mixture.panel import Panel
 from tiltakeval.estimators.duration.mixture.posterior_kernels import relative_densities
 
 Floats = NDArray[np.float64]
-#: Units at a time: their scores stay in the processor's cache.
-CHUNK = 1024
+#: Units at a time, and numbers of each: so many stay in the processor's cache.
+CHUNK, CACHED = 1024, 65_536
 
 
 def log_densities(
@@ -42,6 +42,11 @@ def posteriors(
     post, top, total = _relative(panel, at, mixing, lo, hi, space)
     post /= total
     return post, top + np.log(total) + at.base[lo:hi]
+
+
+def chunk_of(numbers: int) -> int:
+    """Units at a time, with so many numbers of each: a multiple of ``CHUNK``, at most eight."""
+    return CHUNK * min(8, max(1, CACHED // (CHUNK * numbers)))
 
 
 def block_of(space: Floats | None, rows: int, columns: int) -> Floats:
@@ -85,9 +90,10 @@ def with_ends(
 def densities(panel: Panel, at: Hazards, mixing: Mixing) -> Floats:
     """[U] log density of every unit."""
     out = np.empty(panel.units)
-    space = np.empty(CHUNK * mixing.points)
-    for lo in range(0, panel.units, CHUNK):
-        hi = min(lo + CHUNK, panel.units)
+    chunk = chunk_of(mixing.points)
+    space = np.empty(chunk * mixing.points)
+    for lo in range(0, panel.units, chunk):
+        hi = min(lo + chunk, panel.units)
         if panel.ends is not None:
             out[lo:hi] = log_densities(panel, at, mixing, lo, hi)[1]
             continue

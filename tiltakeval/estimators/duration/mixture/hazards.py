@@ -20,15 +20,15 @@ class Hazards:
     """``beta`` [K, p] (scaled covariates); ``base`` [U] sum over events of x beta.
 
     ``a`` [U, C] integrated hazard at log v = 0, ``d`` [U, C, p2] its derivative by the coefficients of
-    row covariates; by those of unit covariates it is a * x_unit. ``unit_scale`` [U, K] exp(x_unit
-    beta). ``end_rate`` [E, K] (interval timing) hazards at log v = 0 in rows that end in a transition.
+    row covariates; by those of unit covariates it is a * x_unit. ``row`` [R, K] terms of ``a``.
+    ``end_rate`` [E, K] (interval timing) hazards at log v = 0 in rows that end in a transition.
     """
 
     beta: Floats
     base: Floats
     a: Floats
     d: Floats
-    unit_scale: Floats
+    row: Floats
     end_rate: Floats | None = None
 
 
@@ -39,6 +39,7 @@ def hazards(panel: Panel, beta: Floats) -> Hazards:
     unit_scale = np.exp(np.clip(index, -INDEX_LIMIT, INDEX_LIMIT))
     a = np.empty((panel.units, panel.channels))
     d = np.empty((panel.units, panel.channels, panel.x_row.shape[1]))
+    row = np.empty(panel.channel.shape)
     integrate_rows(
         panel.first,
         panel.length,
@@ -49,10 +50,11 @@ def hazards(panel: Panel, beta: Floats) -> Hazards:
         panel.transition,
         a,
         d,
+        row,
     )
     base = (panel.event_unit * index).sum(axis=1)
     base += np.einsum("utk,tk->u", panel.x_events, beta[:, p1:])
     rate = None
     if panel.ends is not None:
         rate = np.exp(np.clip(panel.ends.x @ beta.T, -INDEX_LIMIT, INDEX_LIMIT))
-    return Hazards(beta=beta, base=base, a=a, d=d, unit_scale=unit_scale, end_rate=rate)
+    return Hazards(beta=beta, base=base, a=a, d=d, row=row, end_rate=rate)

@@ -118,11 +118,9 @@ def _own_curvature(
         mm[at_c, at_c] -= a[:, c] @ each
     row_curvature(
         panel.first[lo : hi + 1],
-        panel.length,
         panel.channel,
         panel.x_row,
-        np.ascontiguousarray(at.beta[:, p1:]),
-        at.unit_scale[lo:hi],
+        at.row,
         mean,
         row,
     )

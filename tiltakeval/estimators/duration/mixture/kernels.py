@@ -13,8 +13,11 @@ from tiltakeval.estimators.duration.mixture.compiled import compiled
 
 
 @compiled
-def integrate_rows(first, length, channel, x, beta, scale, transition, a, d):  # type: ignore
-    """Fill a [u, c] and d [u, c, q]: sums over rows of length * exp(x beta_t) and that times x."""
+def integrate_rows(first, length, channel, x, beta, scale, transition, a, d, row):  # type: ignore
+    """Fill a [u, c] and d [u, c, q]: sums over rows of length * exp(x beta_t) and that times x.
+
+    With row [r, t] the terms of a.
+    """
     q = x.shape[1]
     for u in range(first.shape[0] - 1):
         for c in range(a.shape[1]):
@@ -25,11 +28,13 @@ def integrate_rows(first, length, channel, x, beta, scale, transition, a, d):  #
             for t in range(beta.shape[0]):
                 c = channel[r, t]
                 if c < 0:
+                    row[r, t] = 0.0
                     continue
                 eta = 0.0
                 for k in range(q):
                     eta += x[r, k] * beta[t, k]
                 h = length[r] * np.exp(eta)
+                row[r, t] = h * scale[u, t]
                 a[u, c] += h
                 for k in range(q):
                     d[u, c, k] += h * x[r, k]
@@ -41,19 +46,16 @@ def integrate_rows(first, length, channel, x, beta, scale, transition, a, d):  #
 
 
 @compiled
-def row_curvature(first, length, channel, x, beta, scale, wv, out):  # type: ignore
-    """Add to out [t, q, q]: sum over rows of wv[u, c] * length * exp(.) * x x' (upper triangle)."""
+def row_curvature(first, channel, x, row, wv, out):  # type: ignore
+    """Add to out [t, q, q]: sum over rows of wv[u, c] * row[r, t] * x x' (upper triangle)."""
     q = x.shape[1]
     for u in range(first.shape[0] - 1):
         for r in range(first[u], first[u + 1]):
-            for t in range(beta.shape[0]):
+            for t in range(row.shape[1]):
                 c = channel[r, t]
                 if c < 0:
                     continue
-                eta = 0.0
-                for k in range(q):
-                    eta += x[r, k] * beta[t, k]
-                h = length[r] * np.exp(eta) * scale[u, t] * wv[u, c]
+                h = row[r, t] * wv[u, c]
                 for k in range(q):
                     hx = h * x[r, k]
                     if hx != 0.0:

@@ -62,8 +62,8 @@ def evaluate(
         return evaluate_interval(panel, at, mixing)
     many = panel.x_unit.shape[1] >= MANY
     sums = Sums(panel, at, mixing, coefficients, precise, many)
-    for lo in range(0, panel.units, CHUNK):
-        sums.add(lo, min(lo + CHUNK, panel.units))
+    for lo in range(0, panel.units, sums.chunk):
+        sums.add(lo, min(lo + sums.chunk, panel.units))
     return sums.finish()
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.event_history import EventHistory
 from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimators.duration.mixture.columns import columns_of, scaled
 from tiltakeval.estimators.duration.mixture.interval import Ends
 
 Floats = NDArray[np.float64]
@@ -87,6 +88,12 @@ class Panel:
         return self.x_unit.astype(np.float32)
 
     @cached_property
+    def event_totals(self) -> Floats:
+        """[K, p] weighted sums over events of the covariates."""
+        unit = (self.event_unit * self.weight[:, None]).T @ self.x_unit
+        return np.concatenate([unit, np.einsum("u,utk->tk", self.weight, self.x_events)], axis=1)
+
+    @cached_property
     def event_unit(self) -> Floats:
         """[U, K] events by transition."""
         out = np.zeros((self.units, len(self.transitions)))
@@ -121,29 +128,22 @@ def panel_of(design: EventHistory, *, varying: Sequence[str] = (), interval: boo
     opens = np.flatnonzero(np.r_[True, np.diff(unit) != 0])
     first = np.r_[opens, unit.size].astype(np.int64)
     channel, transition, channel_names, enters = _channels(design, x, possible, varying)
-    keep = np.asarray(enters.any(axis=0), dtype=bool)
-    x, enters = x[:, keep], enters[:, keep]
-    names = tuple(name for name, k in zip(design.covariate_names, keep) if k)
-    low = np.minimum.reduceat(x, opens, axis=0)
-    high = np.maximum.reduceat(x, opens, axis=0)
-    fixed = (low == high).all(axis=0)
-    order_of = np.r_[np.flatnonzero(fixed), np.flatnonzero(~fixed)]
-    p1 = int(fixed.sum())
-    x, enters = x[:, order_of], enters[:, order_of]
-    binary = np.array([np.isin(column, (0.0, 1.0)).all() for column in x.T], dtype=bool)
-    centre = np.where(binary, 0.0, x.mean(axis=0)) if x.size else np.zeros(0)
-    scale = np.where(binary, 1.0, x.std(axis=0)) if x.size else np.zeros(0)
-    x = (x - centre) / scale
+    columns = columns_of(x, np.r_[True, np.diff(unit) != 0])
+    entering = enters.any(axis=0)
+    unit_columns = np.flatnonzero(entering & columns.fixed)
+    row_columns = np.flatnonzero(entering & ~columns.fixed)
+    order_of = np.r_[unit_columns, row_columns]
+    enters = enters[:, order_of]
+    x_row = scaled(x, None, row_columns, columns)
     happened = event > 0
     row_unit = np.repeat(np.arange(opens.size), np.diff(first))
-    x_row = np.ascontiguousarray(x[:, p1:])
     events, x_events = _event_sums(transition.size, row_unit, event, channel, x_row, opens.size)
     ends = None
     if interval:
         ends = Ends(
             unit=row_unit[happened],
             length=length[happened],
-            x=x[happened],
+            x=scaled(x, np.flatnonzero(happened), order_of, columns),
             channel=channel[happened],
         )
         length = np.where(happened, 0.0, length)
@@ -151,7 +151,7 @@ def panel_of(design: EventHistory, *, varying: Sequence[str] = (), interval: boo
         weight=(weight * sign)[opens],
         person=person[opens],
         first=first,
-        x_unit=np.ascontiguousarray(x[opens, :p1]),
+        x_unit=scaled(x, opens, unit_columns, columns),
         x_row=x_row,
         length=np.ascontiguousarray(length),
         event=event,
@@ -159,9 +159,9 @@ def panel_of(design: EventHistory, *, varying: Sequence[str] = (), interval: boo
         transition=transition,
         channel_names=channel_names,
         transitions=design.transitions,
-        names=tuple(names[i] for i in order_of),
-        centre=centre,
-        scale=scale,
+        names=tuple(design.covariate_names[i] for i in order_of),
+        centre=columns.centre[order_of],
+        scale=columns.scale[order_of],
         active=enters,
         events=events,
         x_events=x_events,

@@ -62,15 +62,35 @@ def _cut(design: EventHistory, times: NDArray[np.float64], names: tuple[str, ...
     start = np.maximum(design.start[row], bounds[step])
     stop = np.minimum(design.stop[row], bounds[step + 1])
     final = place == parts[row] - 1
-    flags = (step[:, None] == np.arange(1, times.size + 1)).astype(np.float64)
     k = len(design.transitions)
+    # the covariates, most of what there is, are copied once
+    bare = replace(
+        design,
+        covariates=design.covariates[:, :0],
+        covariate_names=(),
+        enters=design.enters[:, :0],
+    )
     return replace(
-        design.take(row),
+        bare.take(row),
         start=start,
         stop=stop,
         event=np.where(final, design.event[row], 0).astype(np.int16),
-        covariates=np.concatenate([design.covariates[row], flags], axis=1),
+        covariates=_with_flags(design.covariates, row, step, times.size),
         covariate_names=(*design.covariate_names, *names),
         enters=np.concatenate([design.enters, np.ones((k, times.size), dtype=bool)], axis=1),
         before=None if design.before is None else _cut(design.before, times, names),
     )
+
+
+def _with_flags(
+    x: NDArray[np.float64], row: NDArray[np.int64], step: NDArray[np.int64], steps: int
+) -> NDArray[np.float64]:
+    """[R, p + steps] rows ``row`` of x, with indicators of the steps but the first."""
+    p = x.shape[1]
+    out = np.empty((row.size, p + steps))
+    block = 32_768
+    for lo in range(0, row.size, block):
+        part = slice(lo, lo + block)
+        out[part, :p] = x[row[part]]
+        out[part, p:] = step[part, None] == np.arange(1, steps + 1)
+    return out

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.duration.mixture.density import CHUNK, block_of, columns_of, posteriors
+from tiltakeval.estimators.duration.mixture.coefficient_kernels import (
+    coefficient_products,
+    integrals,
+)
+from tiltakeval.estimators.duration.mixture.density import (
+    block_of,
+    chunk_of,
+    columns_of,
+    posteriors,
+)
 from tiltakeval.estimators.duration.mixture.hazards import Hazards
 from tiltakeval.estimators.duration.mixture.kernels import row_curvature
 from tiltakeval.estimators.duration.mixture.mixing import Mixing
@@ -84,9 +93,10 @@ class Sums:
         size = mixing.mu.size + mixing.points
         self.loglik = 0.0
         # written over for every block of units: new arrays of this size cost more than the arithmetic
-        self.post = np.empty(CHUNK * mixing.points)
-        self.scores, self.crossed = np.empty(CHUNK * size), np.empty(CHUNK * size)
-        self.grad_b = np.zeros((self.k, self.p))
+        self.chunk = chunk_of(size)
+        self.post = np.empty(self.chunk * mixing.points)
+        self.scores, self.crossed = np.empty(self.chunk * size), np.empty(self.chunk * size)
+        self.expected = np.zeros((self.k, self.p))
         self.grad_m = np.zeros(size)
         self.bb = np.zeros((self.k, self.k, self.p, self.p))
         self.bm = np.zeros((self.k, self.p, size))
@@ -96,7 +106,7 @@ class Sums:
         self.row = np.zeros((self.k, self.p - self.p1, self.p - self.p1))
 
     def add(self, lo: int, hi: int) -> None:
-        """Units lo:hi, at most ``CHUNK``."""
+        """Units lo:hi, at most ``chunk``."""
         panel = self.panel
         w = panel.weight[lo:hi]
         root = np.sqrt(np.abs(w))
@@ -114,32 +124,47 @@ class Sums:
             taken = points.scores[:, negative]
             self.mm += 2 * (taken @ taken.T)
         if self.with_coefficients:
-            self._gradient(lo, hi, points.mean)
-            self._cross(lo, hi, post, points, root)
-            self._coefficients(lo, hi, points)
+            if self.many:
+                self._gradient(lo, hi, points.mean)
+                self._cross(lo, hi, post, points, root)
+                self._coefficients(lo, hi, points)
+            else:
+                self._few(lo, hi, a, points, root)
             row_curvature(
                 panel.first[lo : hi + 1],
-                panel.length,
                 panel.channel,
                 panel.x_row,
-                np.ascontiguousarray(self.at.beta[:, self.p1 :]),
-                self.at.unit_scale[lo:hi],
+                self.at.row,
                 np.ascontiguousarray((points.mean * w).T),
                 self.row,
             )
 
+    def _few(self, lo: int, hi: int, a: Floats, points: PointScores, root: Floats) -> None:
+        """All with the coefficients, of few covariates."""
+        panel, v = self.panel, self.mixing.v
+        w, x, j = panel.weight[lo:hi], panel.x_unit[lo:hi], self.mixing.points
+        z = np.empty((panel.channels, self.p, hi - lo))
+        integrals(x, a, self.at.d[lo:hi], z)
+        sums = (self.expected, self.bb)
+        coefficient_products(x, z, w, points.mean, points.spread, panel.transition, *sums)
+        # the scores carry the root of the absolute weight
+        half = np.divide(w, root, out=np.zeros_like(w), where=root > 0)
+        for c, t in enumerate(panel.transition):
+            z[c] *= half
+            both = points.scores @ np.concatenate([z[c], z[c] * points.mean[c]]).T
+            plain, meant = both[:, : self.p].T, both[:, self.p :].T
+            own = slice(c * j, (c + 1) * j)
+            self.bm[t] += meant - plain * np.tile(v[c], len(v) + 1)
+            self.bm[t][:, own] -= plain[:, len(v) * j :] * v[c]
+
     def _gradient(self, lo: int, hi: int, mean: Floats) -> None:
-        """By the coefficients: what happened less what was expected."""
+        """By the coefficients: what is expected to happen."""
         panel, p1 = self.panel, self.p1
         w, a, d = panel.weight[lo:hi], self.at.a[lo:hi], self.at.d[lo:hi]
-        for t in range(self.k):
-            excess = w * panel.event_unit[lo:hi, t]
-            self.grad_b[t, p1:] += w @ panel.x_events[lo:hi, t]
-            for c in np.flatnonzero(panel.transition == t):
-                expected = w * mean[c]
-                excess -= expected * a[:, c]
-                self.grad_b[t, p1:] -= expected @ d[:, c]
-            self.grad_b[t, :p1] += excess @ panel.x_unit[lo:hi]
+        for c, t in enumerate(panel.transition):
+            expected = w * mean[c]
+            self.expected[t, p1:] += expected @ d[:, c]
+            self.expected[t, :p1] += (expected * a[:, c]) @ panel.x_unit[lo:hi]
 
     def _cross(self, lo: int, hi: int, post: Floats, points: PointScores, root: Floats) -> None:
         """Coefficients with mass points and probabilities (Louis 1982)."""
@@ -147,22 +172,11 @@ class Sums:
         w, a, d = panel.weight[lo:hi], self.at.a[lo:hi], self.at.d[lo:hi]
         x = self.x[lo:hi]
         for c, t in enumerate(panel.transition):
-            if self.many:
-                out = block_of(self.crossed, len(points.scores), hi - lo)
-                cross_scores(c, v, post, points.scores, points.mean, w, root, out)
-                self.bm[t, p1:] += (out @ d[:, c]).T
-                out *= a[:, c]
-                self.bm[t, :p1] += (out.astype(x.dtype, copy=False) @ x).T
-                continue
-            # the scores carry the root of the absolute weight
-            half = np.divide(w, root, out=np.zeros_like(w), where=root > 0)
-            integral = np.concatenate([x * a[:, c, None], d[:, c]], axis=1) * half[:, None]
-            both = points.scores @ np.concatenate([integral, integral * points.mean[c, :, None]], 1)
-            plain, meant = both[:, : self.p].T, both[:, self.p :].T
-            j = self.mixing.points
-            own = slice(c * j, (c + 1) * j)
-            self.bm[t] += meant - plain * np.tile(v[c], len(v) + 1)
-            self.bm[t][:, own] -= plain[:, len(v) * j :] * v[c]
+            out = block_of(self.crossed, len(points.scores), hi - lo)
+            cross_scores(c, v, post, points.scores, points.mean, w, root, out)
+            self.bm[t, p1:] += (out @ d[:, c]).T
+            out *= a[:, c]
+            self.bm[t, :p1] += (out.astype(x.dtype, copy=False) @ x).T
 
     def _coefficients(self, lo: int, hi: int, points: PointScores) -> None:
         """Coefficients with one another: covariance of the point-wise scores."""
@@ -222,7 +236,11 @@ class Sums:
         prior = np.diag(mixing.p) - np.outer(mixing.p, mixing.p)
         self.mm[size:, size:] -= total * prior
         gradient = np.concatenate(
-            [self.grad_b[panel.active], self.grad_m[:size], own - total * mixing.p]
+            [
+                (panel.event_totals - self.expected)[panel.active],
+                self.grad_m[:size],
+                own - total * mixing.p,
+            ]
         )
         flat = np.flatnonzero(panel.active.ravel())
         bb = self.bb.transpose(0, 2, 1, 3).reshape(self.k * self.p, self.k * self.p)
