@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 #: A coefficient (per standard deviation, or of a 0/1 column) beyond this means no maximum exists.
 COEFFICIENT_LIMIT = 25.0
 LARGEST_STEP = 4.0
+#: A whole Newton step promises no less than this fraction of all there is to gain.
+HOPE = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Fit:
 
     ``converged``: no step promised more than the tolerance. ``gradient_norm`` is the largest absolute
     derivative by a free parameter, ``certificate`` the largest directional derivative found (None
-    where it wasn't looked for).
+    where it wasn't looked for). ``abandoned``: the search for its maximum was given up.
     """
 
     at: Hazards
@@ -38,6 +40,7 @@ class Fit:
     gradient_norm: float = np.inf
     certificate: float | None = None
     converged: bool = False
+    abandoned: bool = False
 
     @property
     def points(self) -> int:
@@ -73,12 +76,13 @@ def maximise(
     rounds: int = 60,
     fixed_coefficients: bool = False,
     polish: bool = False,
+    beat: float = -np.inf,
 ) -> Fit:
     """The local maximum near ``fit``. Stops when a further step promises less than ``tolerance``.
 
     ``polish`` goes on with plain Newton steps until the gradient can't be made smaller: a point of
-    tiny probability moves the log-likelihood by less than its rounding error. Raises InputError when
-    a coefficient runs away.
+    tiny probability moves the log-likelihood by less than its rounding error. Gives up where the maximum
+    near by is seen to stay below ``beat``. Raises InputError when a coefficient runs away.
     """
     radius = 1.0
     fit = replace(fit, converged=False)
@@ -95,6 +99,9 @@ def maximise(
         accepted = False
         while not accepted:
             coordinates, promised = _step(values, along, radius)
+            near = values[0] > 0 and np.linalg.norm(coordinates) < 0.9 * radius
+            if near and done.loglik + HOPE * promised < beat:
+                return replace(fit, abandoned=True)
             if promised < tolerance:
                 fit = replace(fit, converged=True)
                 return _polished(panel, fit, done) if polish else fit

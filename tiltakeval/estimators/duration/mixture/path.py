@@ -63,6 +63,8 @@ class _Walk:
         self.most = full.points
         self.path: dict[int, Fit] = {1: one, full.points: full}
         self.changed: set[int] = set()
+        # starts already followed: counts and log-likelihoods tell them apart
+        self.followed: set[tuple[int, float]] = set()
 
     def prune(self, j: int) -> None:
         """From the fit with j points to fewer."""
@@ -88,8 +90,13 @@ class _Walk:
             self._follow(start)
 
     def _follow(self, start: Fit) -> None:
-        fit = _refit(self.panel, start, self.box)
-        old = self.path.get(fit.points)
+        key = (start.points, round(start.loglik, 4))
+        if key in self.followed:
+            return
+        self.followed.add(key)
+        old = self.path.get(start.points)
+        beat = -np.inf if old is None else old.loglik + BETTER
+        fit = _refit(self.panel, start, self.box, beat)
         if 1 < fit.points < self.most and (old is None or fit.loglik > old.loglik + BETTER):
             self.path[fit.points] = fit
             self.changed.add(fit.points)
@@ -115,11 +122,16 @@ class _Walk:
         return sorted(found, key=lambda f: -f.loglik)
 
 
-def _refit(panel: Panel, start: Fit, box: Box) -> Fit:
-    """The maximum near a start; a point on its way to a hazard of zero is put there."""
+def _refit(panel: Panel, start: Fit, box: Box, beat: float) -> Fit:
+    """The maximum near a start, or less where that won't come to ``beat``.
+
+    A point on its way to a hazard of zero is put there.
+    """
     fit = start
     for rounds in (8, 8, 40):
-        fit = maximise(panel, fit, tolerance=1e-5, rounds=rounds)
+        fit = maximise(panel, fit, tolerance=1e-5, rounds=rounds, beat=beat)
+        if fit.abandoned:
+            break
         free: NDArray[np.bool_] = fit.mixing.free
         fit = snapped(panel, fit, box, loss=1e-7 if fit.converged else 1e-3)
         if fit.converged and np.array_equal(free, fit.mixing.free):

@@ -274,7 +274,7 @@ def _row(part: Part, target: Target, period: str) -> dict[str, Any]:
         "period": period,
         "term": f"{term}_by_points" if period else term,
         "n_treated": _persons(design, inside),
-        "n_comparison": int(np.unique(design.person[others]).size) if binary else pd.NA,
+        "n_comparison": _persons(design, others) if binary else pd.NA,
         "n_events": int(events.sum()),
         "status": "ok",
     }
