@@ -17,18 +17,18 @@ from tiltakeval.study.run import StudyResult, run_study
 
 BOOKS = (
     *("studies/nsw_training", "studies/programme_comparison", "studies/jobless_durations"),
-    "tiltakeval/study/template",
+    *("studies/timing_of_events", "tiltakeval/study/template"),
 )
 #: Appended to a notebook: hands over what it found.
 HAND_OVER = "result.estimates.table.to_parquet('found.parquet')"
 
 
-def execute(folder: Path, **parameters: object) -> pd.DataFrame:
-    """Run the notebook in the folder with parameters set; the estimates it found."""
+def execute(folder: Path, hand_over: str = HAND_OVER, **parameters: object) -> pd.DataFrame:
+    """Run the notebook in the folder with parameters set; what it hands over as found.parquet."""
     book = nbformat.read(folder / "notebook.ipynb", as_version=4)
     cell = next(c for c in book.cells if "parameters" in c.metadata.get("tags", []))
     cell.source += "\n" + "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-    book.cells.append(nbformat.v4.new_code_cell(HAND_OVER))
+    book.cells.append(nbformat.v4.new_code_cell(hand_over))
     NotebookClient(book, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     return pd.read_parquet(folder / "found.parquet")
 
@@ -84,6 +84,7 @@ def test_register_notebook_agrees_with_the_command_line(
         (r"comparison_units = [\d_]+", "comparison_units = 6_000"),
         (r'covariates = \["standard"\]', 'covariates = ["lean"]'),
         (r"truth_persons = [\d_]+", "truth_persons = 20_000"),
+        (r"(?m)^persons = 10_000", "persons = 1_000"),
     ):
         text, count = re.subn(pattern, less, text)
         assert count, pattern
@@ -106,3 +107,20 @@ def test_the_notebook_of_a_new_study_on_a_file_runs(tmp_path: Path) -> None:
     found = execute(tmp_path / "fresh")
     run = run_study(tmp_path / "fresh", progress=False)
     pd.testing.assert_frame_equal(found, run.estimates.table)
+
+
+def test_the_notebook_on_timing_of_events_shows_what_it_teaches(root: Path, tmp_path: Path) -> None:
+    source = root / "studies/timing_of_events"
+    found = execute(
+        copy_of(source, tmp_path / "timing", ""),
+        "np.exp(mean).assign(certificate=fit.run['certificate']).to_parquet('found.parquet')",
+        persons=6_000,
+        history_months=84,
+        seeds=(1,),
+        follow=12,
+    )
+    plain, full = found.loc["one point"], found.loc["full"]
+    assert list(found.columns) == ["waiting", "in", "after", "certificate"]
+    assert plain["after"] < 1 < full["after"]
+    assert plain["waiting"] < full["waiting"] and plain["in"] < full["in"]
+    assert full["certificate"] < 1e-3
