@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from tiltakeval.errors import InputErrors
-from tiltakeval.study.hazards import _named
-from tiltakeval.study.run import StudyResult, write_outputs
+from tiltakeval.study.hazard_rows import named
+from tiltakeval.study.run import StudyResult, run_study, write_outputs
 from tiltakeval.study.spec import parse_spec
 
 
@@ -88,7 +88,7 @@ def test_joined_bands_keep_their_months() -> None:
     frame = pd.DataFrame(
         {"programme": names, "period": ["", "", "", "", "points=3"], "time_origin": "none"}
     ).assign(horizon=pd.array([None] * 5, dtype="Int64"))
-    out = _named(frame)
+    out = named(frame)
     assert out.programme.tolist() == ["aft", "lonnstilskudd_midlertidig", "amo", "age_25_29", "aft"]
     assert out.time_origin.tolist() == ["start", "end", "vedtak", "none", "start"]
     assert out.period.tolist() == ["0-2", "12-", "", "", "points=3"]
@@ -109,3 +109,69 @@ def test_what_a_study_file_may_not_say(small_study: Path, old: str, new: str, sa
     text = (small_study / "study.toml").read_text("utf-8")
     with pytest.raises(InputErrors, match=says):
         parse_spec(text.replace(old, new, 1))
+
+
+@pytest.fixture(scope="module")
+def page_of_file(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Reports of a study on event histories with a timing-of-events model."""
+    rng = np.random.default_rng(4)
+    rows = []
+    for i in range(900):
+        x = rng.standard_normal()  # without a covariate that moves hazards nothing is identified
+        pace = np.exp([-0.6 * x, 0.4 * x, 0.0])
+        job, entry, end = rng.exponential([12.0, 15.0, 5.0]) * pace
+        if min(job, 30) < entry:
+            rows.append((i, x, 0, 0, 0.0, min(job, 30), int(job < 30)))
+            continue
+        rows.append((i, x, 0, 0, 0.0, entry, 2))
+        job, stop = rng.exponential(24.0) * pace[0], min(entry + end, 40.0)
+        rows.append((i, x, 1, 0, entry, min(entry + job, stop), int(entry + job < stop)))
+        if entry + job >= stop and stop < 40:
+            after = stop + rng.exponential(9.0) * pace[0]
+            rows.append((i, x, 0, 1, stop, min(after, 40), int(after < 40)))
+    names = ["id", "x", "aft_in", "aft_after", "start", "stop", "d"]
+    folder = tmp_path_factory.mktemp("spells") / "spells"
+    folder.mkdir()
+    pd.DataFrame(rows, columns=names).to_csv(folder / "rows.csv", index=False)
+    (folder / "study.toml").write_text(
+        """
+level = "event_history"
+slug = "spells"
+seed = 1
+title = { nb = "Prøve", en = "Trial" }
+question = { nb = "Hva gjør AFT?", en = "What does AFT do?" }
+[[sample]]
+key = "all"
+parts = [{ source = "rows.csv" }]
+[columns]
+id = "id"
+event = "d"
+exits = { 1 = "job", 2 = "programme" }
+start = "start"
+stop = "stop"
+covariates = ["x"]
+programme = ["aft_in", "aft_after"]
+[[analysis]]
+key = "timing"
+sample = "all"
+estimator = "timing_of_events"
+[analysis.options]
+months = 12
+amounts = { job = 30000 }
+""",
+        "utf-8",
+    )
+    result = run_study(folder, progress=False)
+    assert "path" not in result.manifest["analyses"]["timing"]
+    write_outputs(result, folder / "out")
+    out = folder / "out" / "spells"
+    return {name: (out / f"report.{name}.html").read_text("utf-8") for name in ("nb", "en")}
+
+
+def test_a_file_of_event_histories_has_the_section_too(page_of_file: dict[str, str]) -> None:
+    page = page_of_file["en"]
+    assert 'id="hazards"' in page and 'id="profiles"' not in page
+    assert "AFT, in the programme" in page and "since the start" in page
+    assert "lost while it lasts" in page and "main analysis, in all" not in page
+    assert "mean treated" not in page.lower()  # the section says it; no table of raw rows besides
+    assert "tapt mens det varer" in page_of_file["nb"]

@@ -7,11 +7,17 @@ import pandas as pd
 
 from tiltakeval.report.blocks import Block, Para, Sub, Table
 from tiltakeval.report.exits import STEMS, TIMES
+from tiltakeval.report.hazard_ratios import stage_name
 from tiltakeval.report.tables import not_shown, with_interval
-from tiltakeval.report.view import EFFECTS, View, number, upper_first
+from tiltakeval.report.view import BY_POINTS, EFFECTS, View, number, upper_first
 
 RATIOS = ("log_hazard_ratio", "coefficient")
 BASELINE = "baseline"
+#: Terms of the section on hazard models.
+MONTHS = (
+    BY_POINTS, "mean_treated", "mean_comparison", "cumulated", "cumulated_path", "cumulated_lock_in",
+    "cumulated_after", "depth", "length", "break_even",
+)  # fmt: skip
 
 
 def coefficients(view: View) -> list[Block]:
@@ -80,7 +86,9 @@ def _name(view: View, row: pd.Series) -> str:
         return when or "–"
     kind = "programme" if term == "log_hazard_ratio" else "covariate"
     parts = [upper_first(words.label(kind, str(row["programme"])))]
-    if when:
+    if stage := stage_name(row, view):
+        parts.append(stage)
+    elif when:
         parts.append(words("coefficients.months", months=when))
     if row["subgroup"] != "all":
         parts.append(words.label("subgroup", str(row["subgroup"])))
@@ -91,6 +99,8 @@ def _others(view: View) -> list[Block]:
     """Rows of a model that no other part of the report shows, one table a term."""
     table = view.table
     shown = [*RATIOS, BASELINE, *EFFECTS]
+    if view.hazards is not None:
+        shown += MONTHS
     shown += [
         f"{stem}{end}" for stem in (*STEMS, *TIMES) for end in ("", "_difference", "_comparison")
     ]

@@ -9,9 +9,9 @@ from tiltakeval.disclosure.release import Released
 from tiltakeval.report.blocks import Panel, Panels, Table
 from tiltakeval.report.hazard_figures import points_panel, ratio_panel
 from tiltakeval.report.tables import not_shown
-from tiltakeval.report.view import View, number, upper_first
+from tiltakeval.report.view import BY_POINTS, View, number, upper_first
 
-RATIO, BY_POINTS = "log_hazard_ratio", "log_hazard_ratio_by_points"
+RATIO = "log_hazard_ratio"
 STAGES = ("vedtak", "start", "end")
 
 
@@ -68,14 +68,16 @@ def compared(
         for programme in programmes:
             full = _ratio_rows(part, programme, analysis).table
             for _, row in full.iterrows():
-                line = [f"{upper_first(view.short(programme))}, {stage_name(row, view)}"]
+                stage = stage_name(row, view)
+                name = upper_first(view.short(programme))
+                line = [f"{name}, {stage}" if stage else name]
                 for points in ("1", aic):
                     others = part.select(
                         term=BY_POINTS,
                         analysis=analysis,
                         programme=programme,
                         time_origin=row["time_origin"],
-                        horizon=int(row["horizon"]),
+                        horizon=None if pd.isna(row["horizon"]) else int(row["horizon"]),
                         period=f"points={points}",
                     ).table
                     line.append("–" if others.empty else _ratio_text(others.iloc[0], view))
@@ -105,11 +107,7 @@ def by_points(
         gates = {
             key: gate
             for key in programmes
-            if len(
-                gate := part.select(
-                    term=BY_POINTS, programme=key, analysis=analysis, time_origin="start", horizon=0
-                )
-            )
+            if len(gate := _inside(part.select(term=BY_POINTS, programme=key, analysis=analysis)))
         }
         panels = []
         aic = _aic_points(view, population, analysis)
@@ -149,10 +147,17 @@ def by_points(
     return None
 
 
+def _inside(gate: Released) -> Released:
+    """The rows of being in the programme, from its first month; all where stages aren't told."""
+    found = gate.select(time_origin="start", horizon=0)
+    return found if len(found) else gate
+
+
 def _ratio_rows(part: Released, programme: str, analysis: str) -> Released:
     """Ratios of a programme's statuses, in order of time."""
     gate = part.select(term=RATIO, programme=programme, analysis=analysis)
-    return gate.select(time_origin=list(STAGES))
+    staged = gate.select(time_origin=list(STAGES))
+    return staged if len(staged) else gate
 
 
 def _most_detailed(part: Released) -> str | None:
@@ -169,6 +174,8 @@ def _most_detailed(part: Released) -> str | None:
 def stage_name(row: pd.Series, view: View) -> str:
     """What a status is: waiting, in the programme, or after it, with its months."""
     period = str(row["period"]).replace("-", "–")
+    if row["time_origin"] not in STAGES:
+        return ""
     key = f"hazards.stage_{row['time_origin']}"
     if not period or period.startswith("points") or period == "0–":
         return view.words(key)

@@ -20,7 +20,7 @@ PARTS = ("cumulated_lock_in", "cumulated_after", "cumulated")
 
 def hazards(view: View) -> list[Block]:
     """Ratios by elapsed time, months of work lost and gained, and effects by number of mass points."""
-    gate = view.material.hazards
+    gate = view.hazards
     if gate is None or not len(gate):
         return []
     words, blocks = view.words, []
@@ -46,7 +46,11 @@ def hazards(view: View) -> list[Block]:
             blocks += [Sub(upper_first(view.population(str(population)))), *found]
     if not blocks:
         return []
-    return [Para(words("hazards.intro")), Para(words("hazards.assumes"), "note"), *blocks]
+    return [
+        Para(words(view.text("hazards.intro"))),
+        Para(words("hazards.assumes"), "note"),
+        *blocks,
+    ]
 
 
 def _programmes(view: View, gate: Released) -> list[str]:
@@ -92,6 +96,7 @@ def _months(
     heads = [words("hazards.window", months=w) for w in windows]
     caption = words(
         "hazards.caption_months",
+        origin=_origin(view, table),
         outcome=view.outcome(leaving),
         population=view.population(population),
     )
@@ -113,14 +118,25 @@ def _income(view: View, part: Released, programmes: list[str], population: str) 
             cells = [with_interval(at[w], view, "NOK") if w in at else "–" for w in windows]
             lines.append([upper_first(view.programme(programme)), *cells])
     heads = [words("hazards.window", months=w) for w in windows]
-    caption = words("hazards.caption_income", population=view.population(population))
+    caption = words(
+        view.text("hazards.caption_income"),
+        origin=_origin(view, table),
+        population=view.population(population),
+    )
     return Table(caption, [words("table.programme"), *heads], lines) if lines else None
+
+
+def _origin(view: View, table: pd.DataFrame) -> str:
+    """What months are counted from: the first programme's decision or start."""
+    return view.words.label("origin", str(table["time_origin"].iloc[0]))
 
 
 def _main_sums(view: View, population: str, programme: str) -> dict[int, pd.Series]:
     """The target trials' months of work, by window: against no programme where that is estimated."""
     wanted = {"programme": programme, "subgroup": "all", "comparator": "none", "term": "cumulated"}
     wanted["outcome"] = view.primary_outcome
+    if view.spells:
+        return {}
     known = [p for p in view.populations if p.split(":")[0] == population]
     estimands = [e for e in ("vs_no_programme", *view.estimands[:1]) if e in view.estimands]
     if not known or not estimands:

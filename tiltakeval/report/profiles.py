@@ -25,6 +25,8 @@ def legend(view: View, released: Released, *, truth: bool) -> list[tuple[str, st
 def profiles(view: View) -> list[Block]:
     """Effect by month, a panel per programme: every outcome for the primary estimand, the primary
     outcome for the others."""
+    if view.spells:  # effects of a hazard model, if any, have a section of their own
+        return []
     words = view.words
     blocks: list[Block] = []
     for place, estimand in enumerate(view.estimands):

@@ -7,6 +7,7 @@ import pandas as pd
 
 from tiltakeval.report.blocks import Block, Bullets, Sub
 from tiltakeval.report.exits import WITHOUT, comparison_name
+from tiltakeval.report.hazard_ratios import stage_name
 from tiltakeval.report.view import View, number, upper_first
 
 
@@ -26,7 +27,8 @@ def spell_summary(view: View) -> list[Block]:
                 blocks += [Sub(upper_first(view.population(str(population)))), Bullets(items)]
                 break
     ratios = table[(table["term"] == "log_hazard_ratio") & table["estimate"].notna()]
-    items = [_ratio(view, row) for _, row in ratios.iterrows() if pd.isna(row["horizon"])]
+    whole = ratios["horizon"].isna() | (ratios["horizon"].eq(0) & ratios["period"].isin(["", "0-"]))
+    items = [_ratio(view, row) for _, row in ratios[whole.fillna(False)].iterrows()]
     return [*blocks, Bullets(items)] if items else blocks
 
 
@@ -104,5 +106,6 @@ def _ratio(view: View, row: pd.Series) -> tuple[str, str]:
         low=words.number(low, 2),
         high=words.number(high, 2),
     )
-    name = words.label("programme", str(row["programme"]))
+    parts = [view.short(str(row["programme"])), stage_name(row, view)]
+    name = ", ".join(part for part in parts if part)
     return f"{upper_first(name)} ({words.label('analysis', str(row['analysis']))})", text

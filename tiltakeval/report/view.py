@@ -15,6 +15,7 @@ from tiltakeval.report.material import ReportMaterial
 from tiltakeval.report.words import Words
 
 EFFECTS = ("effect", "placebo")
+BY_POINTS = "log_hazard_ratio_by_points"
 
 
 class View:
@@ -36,6 +37,15 @@ class View:
     def table(self) -> pd.DataFrame:
         """The released estimates."""
         return self.material.estimates.table
+
+    @cached_property
+    def hazards(self) -> Released | None:
+        """Estimates of models of hazards: beside the main ones, or, in a study of spells, those with
+        unobserved heterogeneity."""
+        if self.material.hazards is not None or not self.spells:
+            return self.material.hazards
+        mixed = self.table.loc[self.table["term"] == BY_POINTS, "analysis"]
+        return self.material.estimates.select(analysis=list(set(mixed))) if len(mixed) else None
 
     @cached_property
     def rules_symbol(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.study.designs import design_of
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
 from tiltakeval.study.found import Found
+from tiltakeval.study.hazard_rows import named, points_check, told
 from tiltakeval.study.sources import compare, derive, read_source
 from tiltakeval.study.spec_file import FileStudy, Published, Sample
 from tiltakeval.study.stages import Stages
@@ -129,8 +131,17 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
             design = design_of(spec, analysis, frames[analysis.sample])
             done = estimate_and_check(estimators[analysis.key], design, spec.checks)
             checks += [scoped(check, analysis=analysis.key) for check in done.checks]
-            parts.append(done.estimates.assign(analysis=analysis.key))
-            runs[analysis.key] = dict(done.estimates.run)
+            estimates, run_of = done.estimates.assign(analysis=analysis.key), done.estimates.run
+            if "certificate" in run_of:
+                population = str(estimates.table["population"].iloc[0])
+                scope = {"population": population, "analysis": analysis.key}
+                checks.append(points_check(run_of, scope))
+                estimates, run_of = (
+                    replace(estimates, table=named(estimates.table)),
+                    told(run_of),
+                )
+            parts.append(estimates)
+            runs[analysis.key] = dict(run_of)
     found = Estimates.concat(parts)
     published = published_estimates(spec, found) if spec.published else None
     if published is not None:

@@ -17,23 +17,13 @@ from tiltakeval.population.exit_income import Income, exit_income
 from tiltakeval.population.person_periods import PeriodSpec, RegisterPeriods, person_periods
 from tiltakeval.population.trials import Population
 from tiltakeval.registers import prices
+from tiltakeval.study.hazard_rows import named, points_check, told
 from tiltakeval.study.spec_hazard import Hazard
 from tiltakeval.study.spec_register import Base, RegisterStudy
 from tiltakeval.study.stages import Stages
 
 LEFT_OUT, NOT_MADE = "hazard_programmes", "hazard_model"
-POINTS, INCOME = "mass_points", "exit_income"
-#: The largest certificate a fit may end with: what the log-likelihood could still rise by.
-CERTIFIED = 1e-3
-_STATUS = (
-    r"^(?P<programme>.+)_(?P<stage>waiting|(?:in|after)(?=_\d))"
-    r"(?:_(?P<first>\d+)_(?P<last>\d+|up))?$"
-)
-_ORIGIN = {"waiting": "vedtak", "in": "start", "after": "end"}
-TOLD = (
-    "estimator", "options", "design", "version", "persons", "log_likelihood", "points",
-    "certificate", "gradient_norm", "chosen",
-)  # fmt: skip
+INCOME = "exit_income"
 
 
 def hazards(
@@ -84,30 +74,9 @@ def hazards(
         for programme in few
     ]
     if found.run.get("path"):
-        checks.append(_points(found.run, scope))
-    table = _named(found.table).assign(analysis=hazard.key)
-    return Estimates(table, attrition=design.attrition), checks, _told(found.run)
-
-
-def _told(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run may tell in a manifest: nothing that rests on few persons."""
-    told = {name: run[name] for name in TOLD if name in run}
-    told["options"] = {k: v for k, v in run["options"].items() if k != "amounts"}
-    return told
-
-
-def _points(run: Mapping[str, Any], scope: Mapping[str, str]) -> Check:
-    """How the fit ended, and what each number of mass points gives."""
-    fits = pd.DataFrame(run["path"])[["points", "log_likelihood", "aic", "bic"]]
-    return Check(
-        key=POINTS,
-        status="passed" if run["certificate"] <= CERTIFIED else "failed",
-        scope=scope,
-        statistic=run["certificate"],
-        threshold=CERTIFIED,
-        message={"points": run["points"], "aic_points": run["chosen"]["aic"]},
-        detail=fits,
-    )
+        checks.append(points_check(found.run, scope))
+    table = named(found.table).assign(analysis=hazard.key)
+    return Estimates(table, attrition=design.attrition), checks, told(found.run)
 
 
 def _amounts(spec: RegisterStudy, hazard: Hazard, periods: RegisterPeriods) -> dict[str, Income]:
@@ -173,22 +142,3 @@ def _begun(periods: RegisterPeriods) -> dict[str, int]:
     )
     row = periods.work.engine.frame(counts).iloc[0]
     return {name: int(row[name]) for name in periods.spec.programmes}
-
-
-def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a status, by programme, time origin and months since: in place of the column's name.
-
-    Bands may have been joined, so that they are read off the names.
-    """
-    out = table.copy()
-    parts = out["programme"].str.extract(_STATUS)
-    known = parts["stage"].notna()
-    waiting = known & (parts["stage"] == "waiting")
-    last = parts["last"].replace("up", "").fillna("")
-    period = (parts["first"].fillna("") + "-" + last).mask(waiting | ~known, "")
-    out.loc[known, "programme"] = parts.loc[known, "programme"]
-    out.loc[known, "time_origin"] = parts.loc[known, "stage"].map(_ORIGIN)
-    out.loc[known, "horizon"] = parts.loc[known, "first"].fillna("0").astype(int)
-    own = known & (out["period"] == "")
-    out.loc[own, "period"] = period[own]
-    return out
