@@ -29,6 +29,7 @@ from tiltakeval.estimators.duration.mixture.newton import Fit, maximise
 from tiltakeval.estimators.duration.mixture.npmle import solve
 from tiltakeval.estimators.duration.mixture.panel import Panel, panel_of, until
 from tiltakeval.estimators.duration.mixture.path import path_by_points
+from tiltakeval.estimators.duration.mixture.posterior_kernels import relative_densities
 from tiltakeval.estimators.duration.mixture.search import full_solution, one_point
 from tiltakeval.estimators.duration.mixture.steps import with_steps
 from tiltakeval.estimators.duration.mixture.surface import Surface
@@ -135,6 +136,24 @@ def test_many_covariates_take_another_way_to_the_same(monkeypatch: pytest.Monkey
     single = evaluate(panel, *unpack(theta), precise=False)
     np.testing.assert_allclose(single.hessian, few.hessian, rtol=1e-4, atol=1e-2)
     np.testing.assert_allclose(single.gradient, few.gradient, atol=1e-9)
+    block = few.hessian[: panel.coefficients, : panel.coefficients]
+    again = evaluate(panel, *unpack(theta), curvature=block)
+    np.testing.assert_allclose(again.hessian, few.hessian, atol=1e-9)
+    np.testing.assert_allclose(again.gradient, few.gradient, atol=1e-9)
+
+
+def test_densities_far_apart_are_those_of_the_library_functions() -> None:
+    rng = np.random.default_rng(4)
+    n, a = rng.integers(0, 3, (2, 300)).astype(float), rng.exponential(30.0, (2, 300))
+    mu = np.array([[-3.0, 6.0, ZERO, -1.0], [-5.0, 7.0, -2.0, ZERO]])
+    out, top, total = np.empty((4, 300)), np.empty(300), np.empty(300)
+    with np.errstate(divide="ignore"):
+        log_p = np.log([0.5, 0.2, 0.3, 0.0])
+    relative_densities(n, a, mu, np.exp(mu), log_p, out, top, total)
+    logs = log_p[:, None] + mu.T @ n - np.exp(mu).T @ a
+    np.testing.assert_allclose(top, logs.max(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(out, np.exp(logs - logs.max(axis=0)), rtol=1e-12, atol=1e-70)
+    np.testing.assert_allclose(total, out.sum(axis=0), rtol=1e-14)
 
 
 @pytest.mark.parametrize("case", ["exact", "random effect", "interval", "delayed entry"])

@@ -52,16 +52,18 @@ def evaluate(
     *,
     coefficients: bool = True,
     precise: bool = True,
+    curvature: Floats | None = None,
 ) -> Evaluation:
     """Log-likelihood, gradient and Hessian at once.
 
     Without ``coefficients`` their derivatives are left at zero. Without ``precise`` the large products
-    of the Hessian are in single precision, which a Newton step doesn't notice.
+    of the Hessian are in single precision, which a Newton step doesn't notice. With ``curvature`` [b, b]
+    the Hessian by the coefficients among themselves is taken to be that.
     """
     if panel.ends is not None:
         return evaluate_interval(panel, at, mixing)
     many = panel.x_unit.shape[1] >= MANY
-    sums = Sums(panel, at, mixing, coefficients, precise, many)
+    sums = Sums(panel, at, mixing, coefficients, precise, many, curvature)
     for lo in range(0, panel.units, sums.chunk):
         sums.add(lo, min(lo + sums.chunk, panel.units))
     return sums.finish()

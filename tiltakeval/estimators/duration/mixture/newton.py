@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 #: A coefficient (per standard deviation, or of a 0/1 column) beyond this means no maximum exists.
 COEFFICIENT_LIMIT = 25.0
 LARGEST_STEP = 4.0
+#: With more coefficients, their own block of the Hessian, which changes little, serves three steps.
+MANY_COEFFICIENTS = 40
 #: A whole Newton step promises no less than this fraction of all there is to gain.
 HOPE = 10.0
 
@@ -86,9 +89,15 @@ def maximise(
     """
     radius = 1.0
     fit = replace(fit, converged=False)
-    wanted = {"coefficients": not fixed_coefficients, "precise": False}
-    done = evaluate(panel, fit.at, fit.mixing, **wanted)
-    for _ in range(rounds):
+
+    def evaluated(fit: Fit, curvature: Floats | None = None) -> Evaluation:
+        free = not fixed_coefficients
+        wanted: dict[str, Any] = {"coefficients": free, "precise": False, "curvature": curvature}
+        return evaluate(panel, fit.at, fit.mixing, **wanted)
+
+    done = evaluated(fit)
+    many = panel.coefficients > MANY_COEFFICIENTS and not fixed_coefficients
+    for number in range(rounds):
         free = free_parameters(panel, fit.mixing)
         if fixed_coefficients:
             free = free[free >= panel.coefficients]
@@ -124,7 +133,9 @@ def maximise(
                 return _polished(panel, fit, done) if polish else fit
         _refuse_runaway(panel, beta)
         fit = replace(fit, at=at, mixing=mixing, loglik=loglik, certificate=None)
-        done = evaluate(panel, fit.at, fit.mixing, **wanted)
+        size = panel.coefficients
+        old = done.hessian[:size, :size] if many and ratio > 0.5 and number % 3 != 2 else None
+        done = evaluated(fit, old)
     return replace(fit, loglik=done.loglik, gradient_norm=_norm(panel, fit.mixing, done))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tiltakeval.estimators.duration.mixture.directions import Box, Maxima, box_of, maxima
 from tiltakeval.estimators.duration.mixture.hazards import hazards
 from tiltakeval.estimators.duration.mixture.likelihood import Mixing, log_likelihood
-from tiltakeval.estimators.duration.mixture.newton import Fit, maximise
+from tiltakeval.estimators.duration.mixture.newton import MANY_COEFFICIENTS, Fit, maximise
 from tiltakeval.estimators.duration.mixture.panel import Panel
 from tiltakeval.estimators.duration.mixture.tidy import tidied
 from tiltakeval.estimators.duration.mixture.weights import best_weights
@@ -20,7 +20,6 @@ Floats = NDArray[np.float64]
 Progress = Callable[[str, Fit], None]
 #: New points a round.
 MOST_NEW = 6
-MANY_COEFFICIENTS = 40
 #: Newton steps before looking again for points: two points on their way to one take very many.
 PATIENCE = 12
 

@@ -84,9 +84,10 @@ class Sums:
         coefficients: bool,
         precise: bool,
         many: bool,
+        curvature: Floats | None = None,
     ) -> None:
         self.panel, self.at, self.mixing = panel, at, mixing
-        self.with_coefficients, self.many = coefficients, many
+        self.with_coefficients, self.many, self.curvature = coefficients, many, curvature
         self.x: NDArray[np.floating] = panel.x_single if many and not precise else panel.x_unit
         self.k, self.p = panel.active.shape
         self.p1 = panel.x_unit.shape[1]
@@ -127,9 +128,12 @@ class Sums:
             if self.many:
                 self._gradient(lo, hi, points.mean)
                 self._cross(lo, hi, post, points, root)
-                self._coefficients(lo, hi, points)
+                if self.curvature is None:
+                    self._coefficients(lo, hi, points)
             else:
                 self._few(lo, hi, a, points, root)
+            if self.curvature is not None:
+                return
             row_curvature(
                 panel.first[lo : hi + 1],
                 panel.channel,
@@ -244,7 +248,7 @@ class Sums:
         )
         flat = np.flatnonzero(panel.active.ravel())
         bb = self.bb.transpose(0, 2, 1, 3).reshape(self.k * self.p, self.k * self.p)
-        bb = bb[np.ix_(flat, flat)]
+        bb = bb[np.ix_(flat, flat)] if self.curvature is None else self.curvature
         bm = self.bm.reshape(self.k * self.p, size + j)[flat]
         hessian = np.block([[bb, bm], [bm.T, self.mm]])
         return Evaluation(loglik=self.loglik, gradient=gradient, hessian=hessian)
