@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tiltakeval.errors import InputErrors
-from tiltakeval.study.hazard_rows import named
+from tiltakeval.study.hazard_rows import named, points_checks
 from tiltakeval.study.run import StudyResult, run_study, write_outputs
 from tiltakeval.study.spec import parse_spec
 
@@ -64,6 +64,26 @@ def test_a_model_the_data_cannot_carry_is_a_failed_check(small_result: StudyResu
     points = [c for c in small_result.checks if c.key == "mass_points"]
     assert [c.status for c in points] == ["passed"] and points[0].statistic < 1e-3
     assert list(points[0].detail.columns) == ["points", "log_likelihood", "aic", "bic"]
+
+
+def test_effects_that_hang_on_the_number_of_points_are_a_failed_check() -> None:
+    rows = [
+        ("aft_in", "points=2", -0.5, 0.2),
+        ("aft_in", "points=5", -0.1, 0.2),
+        ("aft_after", "points=2", 0.1, 0.2),
+        ("aft_after", "points=5", 0.2, 0.2),
+    ]
+    table = pd.DataFrame(rows, columns=["programme", "period", "estimate", "std_error"]).assign(
+        outcome="job", subgroup="all", term="log_hazard_ratio_by_points"
+    )
+    path = [dict(points=j, log_likelihood=-1.0, aic=2.0, bic=3.0) for j in (2, 5)]
+    run = {"path": path, "certificate": 1e-8, "points": 5, "chosen": {"aic": 2}}
+    ended, agree = points_checks(table, run, {})
+    assert ended.status == "passed"
+    assert agree.status == "failed" and agree.statistic == pytest.approx(2.0)
+    ended, agree = points_checks(table, {**run, "certificate": None, "chosen": {"aic": 5}}, {})
+    assert ended.status == "not_evaluated"
+    assert agree.status == "passed" and agree.statistic == 0.0
 
 
 def test_outputs_show_the_section_and_no_small_cell(

@@ -16,7 +16,7 @@ from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.study.designs import design_of
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
 from tiltakeval.study.found import Found
-from tiltakeval.study.hazard_rows import named, points_check, told
+from tiltakeval.study.hazard_rows import named, points_checks, told
 from tiltakeval.study.sources import compare, derive, read_source
 from tiltakeval.study.spec_file import FileStudy, Published, Sample
 from tiltakeval.study.stages import Stages
@@ -135,7 +135,7 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
             if "certificate" in run_of:
                 population = str(estimates.table["population"].iloc[0])
                 scope = {"population": population, "analysis": analysis.key}
-                checks.append(points_check(run_of, scope))
+                checks += points_checks(estimates.table, run_of, scope)
                 estimates, run_of = (
                     replace(estimates, table=named(estimates.table)),
                     told(run_of),

@@ -7,11 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.check import Check, Status
 
-POINTS = "mass_points"
+RATIO = "log_hazard_ratio"
+POINTS, AGREE = "mass_points", "mass_points_agree"
 #: The largest certificate a fit may end with: what the log-likelihood could still rise by.
 CERTIFIED = 1e-3
+#: Standard errors that effects may differ by between the lowest AIC and the full likelihood.
+APART = 1.0
 _STATUS = r"^(?P<programme>.+?)_(?P<stage>waiting|in|after)(?:_(?P<first>\d+)_(?P<last>\d+|up))?$"
 _ORIGIN = {"waiting": "vedtak", "in": "start", "after": "end"}
 TOLD = (
@@ -46,15 +49,45 @@ def told(run: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def points_check(run: Mapping[str, Any], scope: Mapping[str, str]) -> Check:
-    """How the fit ended, and what each number of mass points gives."""
+def points_checks(
+    table: pd.DataFrame, run: Mapping[str, Any], scope: Mapping[str, str]
+) -> list[Check]:
+    """How the search for mass points ended, what each number of them gives, and whether the effects
+    hang on how many there are: their largest difference between the lowest AIC and the full
+    likelihood, in standard errors. ``table`` holds the model's rows as the estimator gives them."""
     fits = pd.DataFrame(run["path"])[["points", "log_likelihood", "aic", "bic"]]
-    return Check(
-        key=POINTS,
-        status="passed" if run["certificate"] <= CERTIFIED else "failed",
-        scope=scope,
-        statistic=run["certificate"],
-        threshold=CERTIFIED,
-        message={"points": run["points"], "aic_points": run["chosen"]["aic"]},
-        detail=fits,
-    )
+    certificate, aic = run["certificate"], run["chosen"]["aic"]
+    ended = "not_evaluated" if certificate is None else _verdict(certificate, CERTIFIED)
+    checks = [
+        Check(
+            key=POINTS,
+            status=ended,
+            scope=scope,
+            statistic=certificate,
+            threshold=CERTIFIED,
+            message={"points": run["points"], "aic_points": aic},
+            detail=fits,
+        )
+    ]
+    rows = table[(table["subgroup"] == "all") & (table["term"] == f"{RATIO}_by_points")]
+    at = {
+        points: rows[rows["period"] == f"points={points}"].set_index(["programme", "outcome"])
+        for points in (aic, run["points"])
+    }
+    gap = (at[aic]["estimate"] - at[run["points"]]["estimate"]).abs()
+    largest = (gap / at[run["points"]]["std_error"]).max()
+    if pd.notna(largest):
+        checks.append(
+            Check(
+                key=AGREE,
+                status=_verdict(float(largest), APART),
+                scope=scope,
+                statistic=float(largest),
+                threshold=APART,
+            )
+        )
+    return checks
+
+
+def _verdict(value: float, limit: float) -> Status:
+    return "passed" if value <= limit else "failed"

@@ -17,7 +17,7 @@ from tiltakeval.population.exit_income import Income, exit_income
 from tiltakeval.population.person_periods import PeriodSpec, RegisterPeriods, person_periods
 from tiltakeval.population.trials import Population
 from tiltakeval.registers import prices
-from tiltakeval.study.hazard_rows import named, points_check, told
+from tiltakeval.study.hazard_rows import named, points_checks, told
 from tiltakeval.study.spec_hazard import Hazard
 from tiltakeval.study.spec_register import Base, RegisterStudy
 from tiltakeval.study.stages import Stages
@@ -74,7 +74,7 @@ def hazards(
         for programme in few
     ]
     if found.run.get("path"):
-        checks.append(points_check(found.run, scope))
+        checks += points_checks(found.table, found.run, scope)
     table = named(found.table).assign(analysis=hazard.key)
     return Estimates(table, attrition=design.attrition), checks, told(found.run)
 
