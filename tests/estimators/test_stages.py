@@ -190,3 +190,16 @@ def test_a_status_without_exits_takes_nobody_out_and_is_said() -> None:
     first = found.table[(found.table.outcome == "job") & (found.table.horizon == 1)]
     share = first.set_index("term").estimate
     assert share["mean_treated"] < share["mean_comparison"] / 3
+
+
+def test_a_first_step_without_entries_is_left_out() -> None:
+    frame, _ = history(700, seed=8)
+    early = (frame.d == 2) & (frame.stop < 2)  # nobody enters in the first two months
+    frame = frame[~frame.id.isin(frame.id[early])]
+    design = design_of(frame)
+    model = TimingOfEvents(starts=1, path=False, rare="leave_out", steps=(1, 2, 6))
+    panel = model.panel(design)
+    entry = panel.transitions.index("programme")
+    names = [n for n, on in zip(panel.names, panel.active[entry]) if on and n.startswith("dur")]
+    assert names == ["duration [6, inf)"]  # compared with [2, 6), the first that has any
+    assert np.isfinite(model.estimate(design).table.estimate).all()
