@@ -282,7 +282,7 @@ def run(given: argparse.Namespace) -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     done = set(finished()[["design", "persons", "seed"]].itertuples(index=False, name=None))
     part, parts = (int(text) for text in given.part.split("/"))
-    path = WORK / f"{part}_of_{parts}.csv"
+    path = WORK / f"{given.persons}_{part}_of_{parts}.csv"
     for seed in range(given.replications):
         for design in given.designs:
             if (design, given.persons, seed) in done or seed % parts != part - 1:
