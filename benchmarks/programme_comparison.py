@@ -29,6 +29,7 @@ FOUR = 'arms = ["aft", "lonnstilskudd_midlertidig", "amo", "fag_og_yrkesopplaeri
 def four_programmes(text: str) -> str:
     """The study with four programmes for nedsatt arbeidsevne, and no contrast of others."""
     text = re.sub(r"(?s)arms = \[\n.*?\]", FOUR, text)
+    text = re.sub(r'\[\[contrast\]\]\nprogramme = "\w+"\nagainst = "ips"\n', "", text)
     return re.sub(r"(?s)\[base.conditions.ips\]\n.*?\n", "", text)
 
 
