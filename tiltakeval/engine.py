@@ -9,10 +9,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import pandas as pd
 import pyarrow as pa
@@ -91,7 +93,8 @@ def connect(url: str = "duckdb://", *, memory_limit: str = "2GB", threads: int =
                 temp_directory=str(scratch),
                 preserve_insertion_order=False,
             )
-            backend.raw_sql("SET enable_progress_bar = false")  # stages tell the progress
+            with suppress(duckdb.Error):  # refused in a notebook that couldn't draw one anyway
+                backend.raw_sql("SET enable_progress_bar = false")  # stages tell the progress
         else:
             backend = ibis.connect(url)
     except Exception as error:
