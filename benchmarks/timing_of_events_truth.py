@@ -31,6 +31,7 @@ import pandas as pd
 
 from tiltakeval.design.event_history import EventHistory
 from tiltakeval.estimators.duration.mixture.report import Part, groups_of, table_of
+from tiltakeval.estimators.duration.mixture.steps import with_steps
 from tiltakeval.estimators.duration.months.of_fit import asked, months_of
 from tiltakeval.estimators.duration.timing_of_events import TimingOfEvents
 
@@ -248,7 +249,7 @@ def months(part: Part, groups, design: str, cuts: tuple[float, ...]) -> list[dic
         names=tuple(renamed.get(name, name) for name in part.panel.names),
         programme=tuple(renamed.values()),
     )
-    part, fit = replace(part, design=data, panel=panel), part.solution.full
+    part, fit = replace(part, design=with_steps(data, cuts), panel=panel), part.solution.full
     (found,) = months_of(part, fit, groups, asked(MONTHS, 1.0, {}), cuts=cuts, kind="opg")
     rows = []
     for _, row in found.table[found.table.outcome == "job"].iterrows():
