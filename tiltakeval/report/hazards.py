@@ -68,31 +68,18 @@ def _months(
     table = sums.table
     if table.empty:
         return None
-    windows = sorted({int(p.rsplit("-", 1)[-1]) for p in table["period"]})
+    windows = sorted(_by_window(table))
     lines = []
     for programme in programmes:
-        for term in PARTS:
-            rows = table[(table["programme"] == programme) & (table["term"] == term)]
-            if rows.empty:
-                continue
-            at = {int(str(r["period"]).rsplit("-", 1)[-1]): r for _, r in rows.iterrows()}
-            lines.append(
-                [
-                    f"{upper_first(view.short(programme))}: {words(f'hazards.{term}')}",
-                    *(with_interval(at[w], view, "months") if w in at else "–" for w in windows),
-                ]
-            )
-        beside = _main_sums(view, population, programme)
-        if beside:
-            lines.append(
-                [
-                    f"{upper_first(view.short(programme))}: {words('hazards.beside')}",
-                    *(
-                        with_interval(beside[w], view, "months") if w in beside else "–"
-                        for w in windows
-                    ),
-                ]
-            )
+        own = table[table["programme"] == programme]
+        found = {f"hazards.{term}": _by_window(own[own["term"] == term]) for term in PARTS}
+        found["hazards.beside"] = _main_sums(view, population, programme)
+        name = upper_first(view.short(programme))
+        lines += [
+            [f"{name}: {words(key)}", *_cells(view, at, windows, "months")]
+            for key, at in found.items()
+            if at
+        ]
     heads = [words("hazards.window", months=w) for w in windows]
     caption = words(
         "hazards.caption_months",
@@ -109,14 +96,12 @@ def _income(view: View, part: Released, programmes: list[str], population: str) 
     table = part.select(term="cumulated").table
     if table.empty:
         return None
-    windows = sorted({int(p.rsplit("-", 1)[-1]) for p in table["period"]})
-    lines = []
-    for programme in programmes:
-        rows = table[table["programme"] == programme]
-        at = {int(str(r["period"]).rsplit("-", 1)[-1]): r for _, r in rows.iterrows()}
-        if at:
-            cells = [with_interval(at[w], view, "NOK") if w in at else "–" for w in windows]
-            lines.append([upper_first(view.programme(programme)), *cells])
+    windows = sorted(_by_window(table))
+    lines = [
+        [upper_first(view.programme(programme)), *_cells(view, at, windows, "NOK")]
+        for programme in programmes
+        if (at := _by_window(table[table["programme"] == programme]))
+    ]
     heads = [words("hazards.window", months=w) for w in windows]
     caption = words(
         view.text("hazards.caption_income"),
@@ -142,7 +127,16 @@ def _main_sums(view: View, population: str, programme: str) -> dict[int, pd.Seri
     if not known or not estimands:
         return {}
     table = view.part(**wanted, population=known[0], estimand=estimands[0]).table
+    return _by_window(table)
+
+
+def _by_window(table: pd.DataFrame) -> dict[int, pd.Series]:
+    """Sums by the last month of what they sum over."""
     return {int(str(row["period"]).rsplit("-", 1)[-1]): row for _, row in table.iterrows()}
+
+
+def _cells(view: View, at: dict[int, pd.Series], windows: list[int], unit: str) -> list[str]:
+    return [with_interval(at[w], view, unit) if w in at else "–" for w in windows]
 
 
 def _paths(
