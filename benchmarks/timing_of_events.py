@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from timing_of_events_truth import CUTS, STEPS, draw
 
 from tiltakeval.design.event_history import EventHistory, event_history_from_frame
 from tiltakeval.estimates.table import Estimates
@@ -41,8 +42,6 @@ NAMES = (
     ("programme", "x1", "program.x1"),
     ("programme", "x2", "program.x2"),
 )
-CUTS = (3.0, 6.0, 12.0, 24.0)
-STEPS = np.array([0.0, 0.2, -0.1, -0.4, -0.6])
 IN_EFFECT, POST_EFFECT = -0.5, 0.3
 failed: list[str] = []
 
@@ -181,13 +180,13 @@ def simulated(n: int, *, seed: int = 0, p: int = 60, censor: float = 48.0) -> Ev
     job = np.exp(-2.8 + x @ (0.15 * rng.standard_normal(p)) + trait[:, 0])
     entry = np.exp(-3.2 + x @ (0.15 * rng.standard_normal(p)) + trait[:, 1])
     zero = np.zeros(n)
-    leaves, enters = draw(rng, job, zero), draw(rng, entry, zero)
+    leaves, enters = draw(rng, job, zero, STEPS), draw(rng, entry, zero, STEPS)
     took = (enters < leaves) & (enters < censor)
     begun = np.where(took, enters, 0.0)
     end = begun + rng.uniform(3.0, 9.0, n)
-    leaves_in = draw(rng, job * np.exp(IN_EFFECT), begun)
+    leaves_in = draw(rng, job * np.exp(IN_EFFECT), begun, STEPS)
     stays = took & (leaves_in >= end) & (end < censor)
-    leaves_post = draw(rng, job * np.exp(POST_EFFECT), np.where(stays, end, 0.0))
+    leaves_post = draw(rng, job * np.exp(POST_EFFECT), np.where(stays, end, 0.0), STEPS)
     who = np.arange(n)
     stop1 = np.where(took, enters, np.minimum(leaves, censor))
     event1 = np.where(took, 2, leaves < censor)
@@ -215,19 +214,6 @@ def simulated(n: int, *, seed: int = 0, p: int = 60, censor: float = 48.0) -> Ev
         weight=np.ones(person.size),
         cluster=person,
     )
-
-
-def draw(rng: np.random.Generator, rate: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Times after ``start`` with hazard rate * exp(step of the time)."""
-    left, out = rng.exponential(size=rate.size) / rate, np.full(rate.size, np.inf)
-    bounds = np.array([0.0, *CUTS, np.inf])
-    for s, step in enumerate(STEPS):
-        low = np.maximum(start, bounds[s])
-        room = np.maximum(bounds[s + 1] - low, 0.0) * np.exp(step)
-        hit = np.isinf(out) & (left <= room)
-        out[hit] = low[hit] + left[hit] / np.exp(step)
-        left = np.where(np.isinf(out), left - np.where(np.isinf(room), 0.0, room), left)
-    return out
 
 
 if __name__ == "__main__":
