@@ -192,6 +192,6 @@ def test_a_file_of_event_histories_has_the_section_too(page_of_file: dict[str, s
     page = page_of_file["en"]
     assert 'id="hazards"' in page and 'id="profiles"' not in page
     assert "AFT, in the programme" in page and "since the start" in page
-    assert "lost while it lasts" in page and "main analysis, in all" not in page
+    assert "AFT: while it lasts" in page and "main analysis, in all" not in page
     assert "mean treated" not in page.lower()  # the section says it; no table of raw rows besides
-    assert "tapt mens det varer" in page_of_file["nb"]
+    assert "AFT: mens det varer" in page_of_file["nb"]
