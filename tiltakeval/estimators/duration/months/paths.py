@@ -70,81 +70,103 @@ def paths_of_each(rates: Rates) -> Paths:
     n, points, months, exits = rates.base.shape
     base = np.ascontiguousarray(rates.base.reshape(n * points, months, exits)) / STEPS
     used = (rates.share >= NEGLIGIBLE / n).reshape(n * points)
-    one = np.ones((months * STEPS, exits))
-    never = np.zeros(months * STEPS)
-    waiting, inside, after = (_finer(f) for f in (rates.waiting, rates.inside, rates.after))
-    begin, leave = _finer(rates.begin) / STEPS, _finer(rates.leave) / STEPS
-
-    def follow(after: Floats, *stages: Floats, waits: bool) -> tuple[Floats, Floats]:
-        waiting, inside, begin, leave = stages
-        ages = max(_varies_until(f) for f in (*stages, after))
-        left, running = _follow(
-            base, used, waiting, inside, after, begin, leave, waits, ages, STEPS
-        )
-        shape = (n, points, months + 1)
-        return left.reshape(*shape, exits), running.reshape(shape)
-
-    stages = (waiting, inside, begin, leave)
-    left, running = follow(after, *stages, waits=rates.waits)
-    locked, _ = follow(one, *stages, waits=rates.waits)
-    without, _ = follow(one, one, one, never, never, waits=True)
-    return Paths(with_programme=left, locked_in=locked, without=without, running=running)
+    waits, shape = rates.waits, (n, points, months + 1)
+    waiting = _stage(rates.waiting, rates.begin if waits else np.zeros(months))
+    inside = _stage(rates.inside, rates.leave)
+    after = _stage(rates.after, np.zeros(months))
+    nothing = _stage(np.ones((months, exits)), np.zeros(months))
+    stays = _stay(base, used, *nothing, STEPS)
+    left, locked, running = _follow(base, used, waits, *waiting, *inside, *after, *nothing, STEPS)
+    left, locked, without = (x.reshape(*shape, exits) for x in (left, locked, stays))
+    return Paths(
+        with_programme=left, locked_in=locked, without=without, running=running.reshape(shape)
+    )
 
 
-def _finer(by_month: Floats) -> Floats:
-    return np.repeat(np.asarray(by_month, dtype=np.float64), STEPS, axis=0)
+def _stage(factor: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
+    """By age in a stage, in steps: factor on hazards, hazard of its end, share that doesn't end then.
+
+    Ends with the age from which on nothing changes any more, so that older count as one.
+    """
+    by_age = np.column_stack([factor, change / STEPS])
+    differs = (by_age != by_age[-1]).any(axis=1)
+    ages = (int(np.flatnonzero(differs)[-1]) + 1) * STEPS if differs.any() else 0
+    by_age = np.repeat(by_age, STEPS, axis=0)[: ages + 1]
+    ends = np.ascontiguousarray(by_age[:, -1])
+    return np.ascontiguousarray(by_age[:, :-1]), ends, np.exp(-ends)
 
 
-def _varies_until(by_age: Floats) -> int:
-    """The first age from which on nothing changes any more."""
-    differs = (by_age != by_age[-1]).reshape(len(by_age), -1).any(axis=1)
-    return int(np.flatnonzero(differs)[-1]) + 1 if differs.any() else 0
+@njit(cache=True)
+def _stay(base, used, factor, change, kept, steps):  # type: ignore[no-untyped-def]
+    """Who has left [n, months + 1, exits], of those ``used``, in one stage that doesn't end."""
+    n, months, exits = base.shape
+    left = np.zeros((n, months + 1, exits))
+    mass, gone = np.zeros(len(change)), np.zeros(exits)
+    for i in range(n):
+        if not used[i]:
+            continue
+        mass[:] = 0.0
+        mass[0] = 1.0
+        gone[:] = 0.0
+        for u in range(months):
+            for _ in range(steps):
+                _step(mass, base[i, u], factor, change, kept, gone)
+            left[i, u + 1] = gone
+    return left
 
 
 @njit(cache=True)
 def _follow(  # type: ignore[no-untyped-def]
-    base, used, waiting, inside, after, begin, leave, waits, ages, steps
-):
-    """Who has left [n, months + 1, exits] and is in the programme [n, months + 1], of those ``used``.
-
-    ``ages``: the age in a stage, in steps, from which on hazards no longer change, so that older count
-    as one.
-    """
+    base, used, waits,
+    waiting, begin, kept_waiting, inside, leave, kept_inside,
+    after, never, kept_after, nothing, never_, kept_nothing, steps,
+):  # fmt: skip
+    """Who has left [n, months + 1, exits], with the programme and with nothing after it, and who is in
+    the programme [n, months + 1], of those ``used``. Stages as `_stage` gives them."""
     n, months, exits = base.shape
     left = np.zeros((n, months + 1, exits))
+    locked = np.zeros((n, months + 1, exits))
     running = np.zeros((n, months + 1))
-    w = np.zeros(ages + 1)  # by time waited
-    p = np.zeros(ages + 1)  # by time in the programme
-    a = np.zeros(ages + 1)  # by time since it ended
-    never, ever = np.zeros(ages + 1), np.ones(ages + 1)
-    kept_waiting, kept_inside = np.exp(-begin), np.exp(-leave)
-    gone = np.zeros(exits)
+    w = np.zeros(len(begin))  # by time waited
+    p = np.zeros(len(leave))  # by time in the programme
+    a = np.zeros(len(never))  # by time since it ended
+    b = np.zeros(len(never_))  # the same, were there nothing after it
+    gone, gone_after, gone_nothing = np.zeros(exits), np.zeros(exits), np.zeros(exits)
     for i in range(n):
         if not used[i]:
             continue
         w[:] = 0.0
         p[:] = 0.0
         a[:] = 0.0
+        b[:] = 0.0
         if waits:
             w[0] = 1.0
         else:
             p[0] = 1.0
             running[i, 0] = 1.0
         gone[:] = 0.0
+        gone_after[:] = 0.0
+        gone_nothing[:] = 0.0
         for u in range(months):
             hazard = base[i, u]
             for _ in range(steps):
-                starting = _step(w, hazard, waiting, begin, kept_waiting, gone)
+                starting = 0.0
+                if waits:
+                    starting = _step(w, hazard, waiting, begin, kept_waiting, gone)
                 p[0] += 0.5 * starting
                 ending = _step(p, hazard, inside, leave, kept_inside, gone)
                 p[0] += 0.5 * starting
                 a[0] += 0.5 * ending
-                _step(a, hazard, after, never, ever, gone)
+                _step(a, hazard, after, never, kept_after, gone_after)
                 a[0] += 0.5 * ending
+                b[0] += 0.5 * ending
+                _step(b, hazard, nothing, never_, kept_nothing, gone_nothing)
+                b[0] += 0.5 * ending
             for e in range(exits):
-                left[i, u + 1, e] = gone[e]
+                left[i, u + 1, e] = gone[e] + gone_after[e]
+                locked[i, u + 1, e] = gone[e] + gone_nothing[e]
             running[i, u + 1] = p.sum()
-    return left, running
+    return left, locked, running
 
 
 @njit(cache=True)
