@@ -46,6 +46,14 @@ covariates = ["sex", "age"]
 in_from = [0, 3]
 [hazard.options]
 rare = "leave_out"
+[inference]
+draws = 199
+[lock_in]
+windows = [6, 12, 24]
+outcomes = ["work_unsubsidised"]
+"""
+#: The models that take long, for the tests that are about them.
+HAZARDS = """
 [[hazard]]
 key = "timing"
 estimator = "timing_of_events"
@@ -67,11 +75,6 @@ covariates = ["sex", "diagnosis"]
 fewest = 0
 [hazard.options]
 steps = [1, 2, 90, 95]
-[inference]
-draws = 199
-[lock_in]
-windows = [6, 12, 24]
-outcomes = ["work_unsubsidised"]
 """
 
 
@@ -97,3 +100,18 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_result(register: Path, small_study: Path) -> StudyResult:
     return run_study(small_study, data=register, progress=False)
+
+
+@pytest.fixture(scope="session")
+def hazard_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study") / "small"
+    folder.mkdir()
+    (folder / "study.toml").write_text(
+        SMALL.replace("[inference]", HAZARDS + "[inference]"), "utf-8"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hazard_result(register: Path, hazard_study: Path) -> StudyResult:
+    return run_study(hazard_study, data=register, progress=False)

@@ -16,9 +16,9 @@ from tiltakeval.study.spec import parse_spec
 
 
 @pytest.fixture(scope="module")
-def table(small_result: StudyResult) -> pd.DataFrame:
-    assert small_result.hazards is not None
-    return small_result.hazards.table
+def table(hazard_result: StudyResult) -> pd.DataFrame:
+    assert hazard_result.hazards is not None
+    return hazard_result.hazards.table
 
 
 def test_ratios_are_named_by_programme_and_time(table: pd.DataFrame) -> None:
@@ -44,9 +44,9 @@ def test_months_come_with_subgroups_and_parts_that_add_up(table: pd.DataFrame) -
 
 
 def test_months_come_to_kroner_by_the_means_of_the_register(
-    small_result: StudyResult, table: pd.DataFrame, register: Path
+    hazard_result: StudyResult, table: pd.DataFrame, register: Path
 ) -> None:
-    (check,) = [c for c in small_result.checks if c.key == "exit_income"]
+    (check,) = [c for c in hazard_result.checks if c.key == "exit_income"]
     nok = check.detail.set_index("outcome").nok_a_month
     assert nok["job"] > 20_000 and nok["other"] < nok["job"]
     rows = table[(table.term == "effect") & (table.horizon == 12) & (table.programme == "aft")]
@@ -55,13 +55,13 @@ def test_months_come_to_kroner_by_the_means_of_the_register(
     np.testing.assert_allclose(effect["income_nok"], total, rtol=0.02)  # amounts shown are rounded
 
 
-def test_a_model_the_data_cannot_carry_is_a_failed_check(small_result: StudyResult, table) -> None:
-    checks = {c.scope["analysis"]: c for c in small_result.checks if c.key == "hazard_model"}
+def test_a_model_the_data_cannot_carry_is_a_failed_check(hazard_result: StudyResult, table) -> None:
+    checks = {c.scope["analysis"]: c for c in hazard_result.checks if c.key == "hazard_model"}
     assert set(checks) == {"too_much"} and checks["too_much"].status == "failed"
     assert "too_much" not in set(table.analysis)
     # the reason tells rows, which may be few: only where it was is in the check
     assert not any(c.isdigit() for c in str(checks["too_much"].message).replace("[90, 95)", ""))
-    points = [c for c in small_result.checks if c.key == "mass_points"]
+    points = [c for c in hazard_result.checks if c.key == "mass_points"]
     assert [c.status for c in points] == ["passed"] and points[0].statistic < 1e-3
     assert list(points[0].detail.columns) == ["points", "log_likelihood", "aic", "bic"]
 
@@ -87,9 +87,9 @@ def test_effects_that_hang_on_the_number_of_points_are_a_failed_check() -> None:
 
 
 def test_outputs_show_the_section_and_no_small_cell(
-    small_result: StudyResult, tmp_path: Path
+    hazard_result: StudyResult, tmp_path: Path
 ) -> None:
-    write_outputs(small_result, tmp_path)
+    write_outputs(hazard_result, tmp_path)
     folder = tmp_path / "small"
     released = pd.read_csv(folder / "hazards.csv")
     counts = released[["n_treated", "n_comparison", "n_events"]]
@@ -125,8 +125,8 @@ def test_joined_bands_keep_their_months() -> None:
         ('covariates = ["sex", "age"]', 'covariates = ["sx"]', "Did you mean 'sex'"),
     ],
 )
-def test_what_a_study_file_may_not_say(small_study: Path, old: str, new: str, says: str) -> None:
-    text = (small_study / "study.toml").read_text("utf-8")
+def test_what_a_study_file_may_not_say(hazard_study: Path, old: str, new: str, says: str) -> None:
+    text = (hazard_study / "study.toml").read_text("utf-8")
     with pytest.raises(InputErrors, match=says):
         parse_spec(text.replace(old, new, 1))
 
