@@ -6,8 +6,8 @@
 Six designs: heterogeneity normal, of two types, or skewed (log of a gamma variable), each with and
 without duration dependence in five steps. Effects while taking part and after, and months of work lost
 in the programme and gained in all (at the full likelihood). Rules for the number of mass points are set
-side by side: one, the lowest AIC, the full likelihood, and the average by AIC; above 5,000 persons only
-one and full, which need no path.
+side by side: one, the lowest AIC, the full likelihood, and the average by AIC; the estimates at every
+number of points are kept too, so that other rules can be tried on them.
 Every replication has its own seed and is written to benchmarks/work as it ends: a run can be stopped
 and taken up again, and several can share the work with --part i/n. The report merges them into
 benchmarks/results/timing_of_events_truth.csv.gz.
@@ -43,7 +43,7 @@ EFFECTS = {"taking_part": -0.5, "after": 0.3}
 CUTS = (3.0, 6.0, 12.0, 24.0)
 STEPS = np.array([0.0, 0.2, -0.1, -0.4, -0.6])
 CENSOR = 48.0
-PATH_UP_TO = 5_000
+PATH_UP_TO = 20_000
 MONTHS, WINDOWS = 24, (12, 24)
 TERMS = {"cumulated": "months", "cumulated_lock_in": "lock_in"}
 LENGTH = (3.0, 9.0)
@@ -234,6 +234,19 @@ def replication(design: str, n: int, seed: int) -> list[dict]:
                     "std_error_hessian": hessian if rule == "full" else np.nan,
                 }
             )
+        rows += [
+            common
+            | {
+                "effect": name,
+                "truth": truth,
+                "rule": f"points={j}",
+                "points": j,
+                "estimate": by_points.loc[f"points={j}"].estimate,
+                "std_error": by_points.loc[f"points={j}"].std_error,
+                "log_likelihood": fit.loglik,
+            }
+            for j, fit in (solution.path.items() if with_path else ())
+        ]
     rows += [common | row for row in months(part, groups, design, cuts)]
     seconds = time.process_time() - clock
     return [row | {"cpu_seconds": seconds} for row in rows]
@@ -298,6 +311,7 @@ def report(_: argparse.Namespace) -> None:
     table.to_csv(
         RESULTS, index=False, float_format="%.7g", compression={"method": "gzip", "mtime": 0}
     )
+    table = table[~table.rule.str.startswith("points=")].copy()
     table["error"] = table.estimate - table.truth
     table["inside"] = table.error.abs() <= 1.959964 * table.std_error
     table["inside_hessian"] = np.where(

@@ -247,7 +247,8 @@ def test_censoring_weights_follow_decisions(made):
     tables, population, _, _, units = made
     design, checks = design_from_population(
         population, outcomes=("work_any",), covariates="demographic", estimand="vs_no_programme",
-        censoring=CensoringModel(covariates=("sex", "registered"), least_events=5, cap=None),
+        censoring=CensoringModel(covariates=("sex", "registered"), least_events=5, cap=None,
+                                 groups=0),
     )  # fmt: skip
     weights = design.censor_weight[:, :, 0]
     assert (design.censor_weight[:, :, 1] == weights).all()
@@ -276,7 +277,7 @@ def test_censoring_by_constant_share_has_the_closed_form(made):
     design, _ = design_from_population(
         population, outcomes=("work_any", "registered"), covariates=("sex",), placebo_months=0,
         estimand="vs_no_programme",
-        censoring=CensoringModel(covariates=("sex",), least_events=10**9, cap=None),
+        censoring=CensoringModel(covariates=("sex",), least_events=10**9, cap=None, groups=0),
     )  # fmt: skip
     one = design.censor_weight[:, :, 0]
     stays = (design.outcomes[:, :, 1] == 1).all(axis=1) & (one[:, -1] > 0) & (design.arm == 0)

@@ -120,8 +120,8 @@ def test_ipw_influence_is_the_derivative_by_each_units_weight(key: str, censored
 def test_errors_of_arm_means_grow_when_persons_recur() -> None:
     one = make_design(400, seed=3, recurring=False, months=1)
     twice = one.take(np.repeat(np.arange(one.n), 3))
-    by_person = AIPW(folds=3).estimate(twice).table
-    by_unit = AIPW(folds=3).estimate(replace(twice, person=np.arange(twice.n))).table
+    by_person = AIPW(folds=3, basis="linear").estimate(twice).table
+    by_unit = AIPW(folds=3, basis="linear").estimate(replace(twice, person=np.arange(twice.n))).table
     mean = (by_person.term == "mean_comparison") & (by_person.subgroup == "all")
     ratio = by_person.std_error[mean] / by_unit.std_error[mean]
     assert ((ratio > 1.6) & (ratio < 1.85)).all()  # sqrt(3)

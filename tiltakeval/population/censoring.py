@@ -5,7 +5,12 @@ Those who remain are weighted by the inverse probability of having remained (Vik
 product over the months m in k+1..k+h in which the person is at risk of a decision of
 1 / (1 - p_m(X_m)), zero from the month of the decision on. Months out of registration, or in which
 no decision can be made, contribute the factor 1. p_m is a logit per base state with the covariates
-of the baseline, measured at m.
+of the baseline, measured at m, and the thresholds and products of them that it lacks.
+
+Long horizons make some weights large, and a cap alone would take from those who go on without work what
+nobody gets: the comparison would look too well off. So every month the remaining units at risk are
+given what all at risk weighed, in groups of about the same p (post-stratification; Cole & Hernan 2008
+show what capping alone costs, American Journal of Epidemiology 168:656-664).
 """
 
 from __future__ import annotations
@@ -25,6 +30,9 @@ from tiltakeval.population.censoring_rows import (
 )
 from tiltakeval.population.trials import Population
 from tiltakeval.spells.build import OPEN
+
+#: Units at risk in a month that a group must have.
+LEAST_IN_GROUP = 50
 
 __all__ = ["AtRisk", "CensoringModel", "at_risk_months", "censoring_weights"]
 
@@ -60,16 +68,15 @@ def censoring_weights(
     out = np.ones((len(k), horizon + 1, len(at_risk.targets)), dtype=np.float32)
     checks = list(fit_checks)
     for place, target in enumerate(at_risk.targets):
-        total = stayed[place]
-        base = total[row, k[waiting] - (at_risk.first - 1)]
-        found = np.exp(total[row[:, None], column] - base[:, None])
         ends = _next_event(population, person[waiting], k[waiting], target)
-        found[months >= ends[:, None]] = 0.0
-        capped = 0.0
-        if options.cap is not None:
-            above = found > options.cap
-            capped = float(above.sum() / max(1, (found > 0).sum()))
-            found = np.minimum(found, options.cap)
+        found, capped = remaining_weights(
+            stayed[place][row[:, None], column],
+            gone=months >= ends[:, None],
+            weight=weight[waiting],
+            part=options.parts(spec.seed, person[waiting]) if options.persons_per_block else None,
+            cap=options.cap,
+            groups=options.groups,
+        )
         out[waiting, :, place] = found
         against = "all" if target == 0 else population.arms[target]
         checks.append(_effective(spec.base, against, weight[waiting], found, capped, options))
@@ -79,6 +86,59 @@ def censoring_weights(
     full = np.ones((len(k), horizon + 1, len(population.arms)), dtype=np.float32)
     full[:, :, list(at_risk.targets)] = out
     return full, checks
+
+
+def remaining_weights(
+    stay: NDArray[np.floating],
+    *,
+    gone: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+    part: NDArray[np.int64] | None,
+    cap: float | None,
+    groups: int,
+) -> tuple[NDArray[np.float32], float]:
+    """[n, H + 1] weights of n units month by month, and the share of them that met the cap.
+
+    ``stay`` [n, H + 1] is the cumulated -log(1 - p), the same in months not at risk; ``gone`` those with
+    a decision by then. Every month the units at risk are put into ``groups`` by their p, and those who
+    remain in a group are given what the group weighed before the month (sampling ``weight`` [n] times
+    weight so far): what the cap takes from one goes to others at risk and with about the same chance
+    of a decision, not to those who have found work. 0 ``groups`` leaves the weights as they are.
+    ``part`` [n] keeps parts of the units apart.
+    """
+    n, columns = stay.shape
+    found = np.ones((n, columns), dtype=np.float32)
+    now, met, counted = np.ones(n), 0, 0
+    apart = np.zeros(n, dtype=np.int64) if part is None else np.unique(part, return_inverse=True)[1]
+    for h in range(1, columns):
+        step = stay[:, h].astype(np.float64) - stay[:, h - 1]
+        at = np.flatnonzero((step > 0) & (now > 0))
+        before = weight[at] * now[at]
+        now = np.where(gone[:, h], 0.0, now * np.exp(step))
+        if cap is not None:
+            met += int((now > cap).sum())
+            now[at] = np.minimum(now[at], cap)
+        counted += int((now > 0).sum())
+        if groups and at.size:
+            group = _groups(step[at], apart[at], groups)
+            total = np.bincount(group, before)
+            left = np.bincount(group, weight[at] * now[at])
+            now[at] *= np.divide(total, left, out=np.ones_like(total), where=left > 0)[group]
+        found[:, h] = now
+    found[gone] = 0.0
+    return found, met / max(1, counted)
+
+
+def _groups(chance: NDArray[np.float64], part: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+    """[m] groups of about equal size by ``chance`` in each part, fewer where units are few."""
+    order = np.lexsort((chance, part))
+    size = np.bincount(part)
+    start = np.cumsum(size) - size
+    rank = np.empty(len(part), dtype=np.int64)
+    rank[order] = np.arange(len(part)) - start[part[order]]
+    number = np.clip(size // LEAST_IN_GROUP, 1, groups)
+    found: NDArray[np.int64] = part * groups + rank * number[part] // np.maximum(size, 1)[part]
+    return found
 
 
 def _next_event(

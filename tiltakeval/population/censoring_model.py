@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ibis.expr.types import Table
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.check import Check
 from tiltakeval.numerics.logit import fit_logit
+from tiltakeval.numerics.products import Above, Product, columns, lacking
 from tiltakeval.population.censoring_rows import AtRisk, CensoringModel
 from tiltakeval.population.features import Facts, blocks, collect, constant, matrix, parts_of, rare
 from tiltakeval.population.spec import STATES
@@ -85,11 +86,27 @@ def _facts(
 
 
 @dataclass(frozen=True)
+class _Logit:
+    """Coefficients [1 + p] on all columns and [q] on products; a constant share has no slopes."""
+
+    coef: NDArray[np.float64]
+    products: tuple[Product, ...] = ()
+    beside: NDArray[np.floating] | None = None
+
+    def index(self, x: NDArray) -> NDArray[np.float64]:
+        """[n] log odds."""
+        found: NDArray[np.float64] = self.coef[0] + x @ self.coef[1:]
+        if self.beside is not None:
+            found += columns(x, self.products) @ self.beside
+        return found
+
+
+@dataclass(frozen=True)
 class _Model:
-    """Coefficients per state and fold, [1 + p] on all columns; a constant share has zero slopes."""
+    """A logit per state and fold."""
 
     names: tuple[str, ...]
-    coef: tuple[tuple[NDArray[np.float64], ...], ...]
+    logits: tuple[tuple[_Logit, ...], ...]
     seed: int
     options: CensoringModel
 
@@ -98,12 +115,12 @@ class _Model:
         part = self.options.parts(self.seed, person)
         eta = np.full(len(x), -np.inf)
         for state in (0, 1):
-            for number, coef in enumerate(self.coef[state]):
+            for number, logit in enumerate(self.logits[state]):
                 mine = np.flatnonzero((rwc == state) & (part == number))
                 if 4 * len(mine) > len(x):  # cheaper than copying the rows
-                    eta[mine] = (coef[0] + x @ coef[1:])[mine]
+                    eta[mine] = logit.index(x)[mine]
                 elif len(mine):
-                    eta[mine] = coef[0] + x[mine] @ coef[1:]
+                    eta[mine] = logit.index(x[mine])
         with np.errstate(over="ignore"):
             found: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-eta))
         return found
@@ -139,16 +156,15 @@ def _fit(
                     found.append(_constant(events, total, len(names)))
                     continue
                 try:
-                    fit = fit_logit(x[rows][:, keep], y[rows], weight[rows], ridge=options.ridge)
+                    found.append(
+                        _logit(x[rows], keep, y[rows], weight[rows], keys["person"][rows], options)
+                    )
                 except InputError as error:
                     raise InputError(
                         error.what,
                         where=f"censoring model, {label}",
                         remedy="Use fewer covariates for it, or a larger ridge.",
                     ) from None
-                coef = np.zeros(len(names) + 1)
-                coef[np.concatenate([[True], keep])] = fit.coef
-                found.append(coef)
             fits.append(tuple(found))
             against = "all" if target == 0 else population.arms[target]
             checks.append(
@@ -162,7 +178,8 @@ def _fit(
                         "events": int(y[mine].sum()),
                         "person_months": int(mine.sum()),
                         "covariates": int(keep.sum()),
-                        "modelled": bool(found[0][1:].any()),
+                        "products": max(len(logit.products) for logit in found),
+                        "modelled": bool(found[0].coef[1:].any()),
                     },
                 )
             )  # fmt: skip
@@ -170,12 +187,41 @@ def _fit(
     return models, checks
 
 
-def _constant(events: int, total: float, width: int) -> NDArray[np.float64]:
-    """Coefficients that give everybody the share ``events / total``."""
+def _logit(
+    x: NDArray,
+    keep: NDArray[np.bool_],
+    y: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+    person: NDArray,
+    options: CensoringModel,
+) -> _Logit:
+    """The logit on the columns to ``keep``, and the products of them that it lacks."""
+    used, at = x[:, keep], np.flatnonzero(keep)
+    fit = fit_logit(used, y, weight, ridge=options.ridge)
+    coef = np.zeros(x.shape[1] + 1)
+    wanted: tuple[Product, ...] = ()
+    if options.products:
+        wanted = lacking(used, y, weight, fit.coef[0] + used @ fit.coef[1:], cluster=person)
+    products = tuple((_moved(a, at), _moved(b, at)) for a, b in wanted)
+    if products:
+        more = columns(x, products)
+        start = np.concatenate([fit.coef, np.zeros(more.shape[1])])
+        fit = fit_logit(np.hstack([used, more]), y, weight, ridge=options.ridge, start=start)
+    coef[0], coef[1 + at] = fit.coef[0], fit.coef[1 : 1 + len(at)]
+    return _Logit(coef, products, fit.coef[1 + len(at) :] if products else None)
+
+
+def _moved(indicator: Above, at: NDArray[np.intp]) -> Above:
+    """The indicator of a column among those kept, as one of all columns."""
+    return replace(indicator, column=int(at[indicator.column]))
+
+
+def _constant(events: int, total: float, width: int) -> _Logit:
+    """A logit that gives everybody the share ``events / total``."""
     coef = np.zeros(width + 1)
     share = events / total if total > 0 else 0.0
     coef[0] = np.log(share / (1 - share)) if 0 < share < 1 else -np.inf
-    return coef
+    return _Logit(coef)
 
 
 def _aligned(x: NDArray, names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray:

@@ -25,7 +25,9 @@ class CensoringModel:
     """Options. covariates: sets and blocks of ``features``. max_rows: about how many person-months
     without a decision the model is fitted on (all with one are used). cap: largest weight, None no
     cap. folds: 1 fits on everybody, more predict each person from the others' months. ridge: of the
-    logit. least_events: below it a state's monthly share is used instead of a model.
+    logit. least_events: below it a state's monthly share is used instead of a model. products: add
+    thresholds and products of covariates that the logit lacks (``numerics.products``). groups: of
+    units at risk in a month with about the same p, whose weight is kept among them; 0 for none.
     persons_per_block: fit each block of that many persons on its own (many registers in one)."""
 
     covariates: tuple[str, ...] = ("standard", "in_programme")
@@ -34,6 +36,8 @@ class CensoringModel:
     folds: int = 1
     ridge: float = 1e-3
     least_events: int = 30
+    products: bool = True
+    groups: int = 5
     least_effective_share: float = 0.1
     persons_per_block: int | None = None
 

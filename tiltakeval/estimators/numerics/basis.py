@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.errors import InputError
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.numerics.products import Product, columns
 
 Floats = NDArray[np.floating]
-Basis = Literal["linear", "quadratic"]
+Basis = Literal["linear", "products", "quadratic"]
+BASES = ("linear", "products", "quadratic")
 MAX_COLUMNS = 600
 
 
@@ -30,14 +33,15 @@ def standardise(x: Floats, *, weight: Floats) -> tuple[NDArray[np.float64], NDAr
 def expand(x: Floats, *, weight: Floats, basis: Basis) -> NDArray[np.float64]:
     """[n, q] standardised columns: ``x`` itself, or with all squares and pairwise products.
 
-    Products that repeat a column already there (the square of an indicator) are dropped. Raises
+    Products that repeat a column already there (the square of an indicator) are dropped. Those of
+    "products" come from the odds of programmes (`with_products`): here it is as "linear". Raises
     InputError when more than ``MAX_COLUMNS`` columns would result.
     """
+    if basis not in BASES:
+        raise unknown("basis", basis, BASES, where="basis")
     z, _ = standardise(x, weight=weight)
-    if basis == "linear":
-        return z
     if basis != "quadratic":
-        raise InputError(f"unknown basis '{basis}'", remedy="Use 'linear' or 'quadratic'.")
+        return z
     p = z.shape[1]
     if p + p * (p + 1) // 2 > MAX_COLUMNS:
         raise InputError(
@@ -52,3 +56,13 @@ def expand(x: Floats, *, weight: Floats, basis: Basis) -> NDArray[np.float64]:
     correlation = np.abs((columns * share[:, None]).T @ columns)
     repeated = np.triu(correlation > 1 - 1e-9, k=1).any(axis=0)
     return columns[:, ~repeated]
+
+
+def with_products(
+    z: NDArray[np.float64], products: Sequence[Product], *, weight: Floats
+) -> NDArray[np.float64]:
+    """The columns ``z`` [n, p] and, standardised, the products of them that vary."""
+    if not products:
+        return z
+    more, _ = standardise(columns(z, products), weight=weight)
+    return np.hstack([z, more])

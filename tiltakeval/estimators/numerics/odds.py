@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.estimators.numerics.groups import mix
+from tiltakeval.numerics.products import Product, lacking
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -69,23 +70,62 @@ def cross_fit_odds(
     odds[:, 0] = 1.0
     mark = mix(seed, np.arange(len(x)) if cluster is None else cluster)
     for a in range(1, allowed.shape[1]):
-        treated = np.flatnonzero(arm == a)
-        others = np.flatnonzero((arm == 0) & allowed[:, a])
-        if not treated.size or not others.size:
+        rows, w = _sampled(a, arm=arm, allowed=allowed, weight=weight, mark=mark)
+        if not rows.size:
             continue
-        keep = max(LEAST, PER_TREATED * treated.size)
-        if others.size > keep:
-            others = others[np.argsort(mark[others], kind="stable")[:keep]]
-        w = weight.astype(np.float64)
-        open_to = (arm == 0) & allowed[:, a]
-        w[others] *= w[open_to].sum() / max(w[others].sum(), 1e-300)
-        rows = np.sort(np.concatenate([treated, others]))
-        tried = penalties if treated.size < LARGE else penalties[-1:]
-        beta = _folds(z[rows], arm[rows] == a, w[rows], fold[rows], folds, tried)
+        tried = penalties if (arm == a).sum() < LARGE else penalties[-1:]
+        beta = _folds(z[rows], arm[rows] == a, w, fold[rows], folds, tried)
         at = np.flatnonzero(allowed[:, a])
         eta = np.einsum("ij,ij->i", z[at], beta[fold[at]])
         odds[at, a] = np.exp(np.clip(eta, -30.0, 30.0))
     return odds / odds.sum(axis=1, keepdims=True)
+
+
+def products_of_odds(
+    x: Floats,
+    *,
+    arm: Ints,
+    allowed: NDArray[np.bool_],
+    weight: Floats,
+    seed: int = 0,
+    cluster: Ints | None = None,
+) -> tuple[Product, ...]:
+    """Products of columns of ``x`` that the odds of some arm lack; arguments as `cross_fit_odds`."""
+    cluster = np.arange(len(x)) if cluster is None else cluster
+    mark = mix(seed, cluster)
+    found: dict[Product, None] = {}
+    for a in range(1, allowed.shape[1]):
+        rows, w = _sampled(a, arm=arm, allowed=allowed, weight=weight, mark=mark)
+        if not rows.size:
+            continue
+        y = arm[rows] == a
+        z = np.hstack([np.ones((rows.size, 1)), scaled(x[rows])])
+        start = np.zeros(z.shape[1])
+        start[0] = np.log(max(w[y].sum(), 1e-9) / max(w[~y].sum(), 1e-9))
+        beta = newton(z, y, w, penalty=PENALTIES[-1], start=start)
+        found |= dict.fromkeys(lacking(x[rows], y, w, z @ beta, cluster=cluster[rows]))
+    return tuple(found)
+
+
+def _sampled(
+    a: int, *, arm: Ints, allowed: NDArray[np.bool_], weight: Floats, mark: NDArray
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Units of arm ``a`` and the comparison units it is set beside, in order, and their weights.
+
+    None when either is lacking.
+    """
+    treated = np.flatnonzero(arm == a)
+    open_to = (arm == 0) & allowed[:, a]
+    others = np.flatnonzero(open_to)
+    if not treated.size or not others.size:
+        return np.empty(0, dtype=np.intp), np.empty(0)
+    keep = max(LEAST, PER_TREATED * treated.size)
+    if others.size > keep:
+        others = others[np.argsort(mark[others], kind="stable")[:keep]]
+    w = weight.astype(np.float64)
+    w[others] *= w[open_to].sum() / max(w[others].sum(), 1e-300)
+    rows = np.sort(np.concatenate([treated, others]))
+    return rows, w[rows]
 
 
 def _folds(

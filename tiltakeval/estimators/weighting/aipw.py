@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.numerics import basis as basis_module
+from tiltakeval.estimators.numerics.basis import Basis
 from tiltakeval.estimators.numerics.learners import Trees, fit_trees
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
 from tiltakeval.estimators.numerics.ridge import Predictions, fit_ridge
 from tiltakeval.estimators.numerics.scores import score
-from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim, fit_nuisance
+from tiltakeval.estimators.weighting.nuisance import (
+    Cluster,
+    Nuisance,
+    Trim,
+    covariate_basis,
+    fit_nuisance,
+)
 from tiltakeval.estimators.weighting.pipeline import Work, estimate_weighting
 from tiltakeval.estimators.weighting.targets import Contrasts, TargetName
 
@@ -34,13 +40,14 @@ class AIPW:
     ``contrasts`` adds programme against programme. ``seeds`` > 1 gives the median over that many
     ways of dealing folds (a tuple names them). ``floor`` and a single ``trim`` are relative to the
     arm's share of all units; ``trim`` = (low, high) drops units outside that range of the propensity
-    of a single programme. ``basis`` "quadratic" adds squares and products of the covariates.
+    of a single programme. ``basis`` "products" adds the thresholds and products of covariates that
+    some programme's odds lack (``numerics.products``), "quadratic" all products, "linear" none.
     """
 
     target: TargetName = "att"
     learner_outcome: Literal["ridge", "forest", "boosting"] = "ridge"
     learner_propensity: LearnerPropensity = "logit"
-    basis: basis_module.Basis = "linear"
+    basis: Basis = "products"
     folds: int = 5
     seed: int = 0
     seeds: int | Sequence[int] = 1
@@ -94,7 +101,7 @@ class AIPW:
         return fit_nuisance(
             design,
             target=self.target,
-            basis=basis_module.expand(design.covariates, weight=design.weight, basis=self.basis),
+            basis=covariate_basis(design, self.basis),
             learner=self.learner_propensity,
             ridge=self.ridge_propensity,
             folds=self.folds,

@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.numerics import basis as basis_module
+from tiltakeval.estimators.numerics.basis import Basis
 from tiltakeval.estimators.numerics.hajek import hajek
 from tiltakeval.estimators.numerics.learners import Trees
-from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim, fit_nuisance
+from tiltakeval.estimators.weighting.nuisance import (
+    Cluster,
+    Nuisance,
+    Trim,
+    covariate_basis,
+    fit_nuisance,
+)
 from tiltakeval.estimators.weighting.pipeline import Work, estimate_weighting
 from tiltakeval.estimators.weighting.targets import Contrasts
 
@@ -31,7 +37,7 @@ class IPW:
     """
 
     target: Literal["att", "ate"] = "att"
-    basis: basis_module.Basis = "linear"
+    basis: Basis = "linear"
     trim: Trim = None
     floor: float = 0.01
     ridge_propensity: float = 0.1
@@ -54,7 +60,7 @@ class IPW:
         return fit_nuisance(
             design,
             target=self.target,
-            basis=basis_module.expand(design.covariates, weight=design.weight, basis=self.basis),
+            basis=covariate_basis(design, self.basis),
             learner="logit",
             ridge=self.ridge_propensity,
             folds=1,

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimators.numerics import propensity as numeric
+from tiltakeval.estimators.numerics.basis import Basis, expand, with_products
 from tiltakeval.estimators.numerics.groups import Groups, cross_groups, deal_folds, deal_groups
 from tiltakeval.estimators.numerics.hajek import logit_pieces
 from tiltakeval.estimators.numerics.learners import Trees
+from tiltakeval.estimators.numerics.odds import products_of_odds
 from tiltakeval.estimators.numerics.threads import one_thread
 
 Floats = NDArray[np.floating]
@@ -127,6 +129,26 @@ def clusters(design: CrossSection, kind: Cluster) -> Groups:
     if kind == "office":
         return deal_groups(design.office, kind="office")
     return cross_groups(design.person, design.office, kinds=("person", "office"))
+
+
+def covariate_basis(design: CrossSection, basis: Basis) -> NDArray[np.float64]:
+    """[n, q] the covariates as the models see them.
+
+    "products" adds thresholds and products that the odds of some programme lack (never looking at
+    outcomes): the same columns for propensities and outcomes. Raises InputError.
+    """
+    z = expand(design.covariates, weight=design.weight, basis=basis)
+    if basis != "products":
+        return z
+    with one_thread():
+        products = products_of_odds(
+            z,
+            arm=design.arm,
+            allowed=design.eligible,
+            weight=design.weight,
+            cluster=np.unique(design.person, return_inverse=True)[1].reshape(-1),
+        )
+    return with_products(z, products, weight=design.weight)
 
 
 def fit_nuisance(
