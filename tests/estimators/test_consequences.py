@@ -11,7 +11,7 @@ from scipy import integrate
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.inference import Influence
 from tiltakeval.estimators.duration.months.consequences import consequences
-from tiltakeval.estimators.duration.months.law import by_differences
+from tiltakeval.estimators.duration.months.law import Averaged, by_differences
 from tiltakeval.estimators.duration.months.paths import Rates, paths
 
 H = 24
@@ -181,3 +181,18 @@ def test_amounts_make_income_of_shares(law) -> None:
 def test_no_months_is_refused(law) -> None:
     with pytest.raises(InputError):
         consequences(law, months=0)
+
+
+def test_an_average_of_laws_lies_between_them_and_is_less_certain(law) -> None:
+    other = Law(law.theta + np.array([0.0, 0.0, 0.0, 0.25, 0.0]), law.root)
+    one, two = (consequences(each, months=H, windows=(12,)) for each in (law, other))
+    both = consequences(Averaged((law, other), (0.25, 0.75)), months=H, windows=(12,))
+    at = both.table.term.isin(["effect", "cumulated_lock_in"]).to_numpy()
+    a, b, mean = (each.table.estimate.to_numpy()[at] for each in (one, two, both))
+    np.testing.assert_allclose(mean, 0.25 * a + 0.75 * b, atol=1e-12)
+    errors = (each.table.std_error.to_numpy()[at] for each in (one, two, both))
+    first, second, found = errors
+    wide = 0.25 * np.hypot(first, a - mean) + 0.75 * np.hypot(second, b - mean)
+    np.testing.assert_allclose(found, wide, rtol=1e-9)
+    same = consequences(Averaged((law, law), (0.5, 0.5)), months=H, windows=(12,))
+    np.testing.assert_allclose(same.table.std_error, one.table.std_error, rtol=1e-9)

@@ -157,7 +157,7 @@ def test_the_estimator_reports_months_with_its_coefficients() -> None:
     )
     for file, wrong, says in (
         (no_inside, {}, "when somebody is in ips"),
-        (design, {"points": "averaged", "path": True}, "not of an average"),
+        (design, {"points": "averaged"}, "needs the path"),
         (design, {"random": "aft_in"}, "varies between persons"),
         (design, {"amounts": "job:much"}, "isn't a number"),
         (design, {"amounts": "jobb:1"}, "unknown exit 'jobb'"),
@@ -203,3 +203,29 @@ def test_a_first_step_without_entries_is_left_out() -> None:
     names = [n for n, on in zip(panel.names, panel.active[entry]) if on and n.startswith("dur")]
     assert names == ["duration [6, inf)"]  # compared with [2, 6), the first that has any
     assert np.isfinite(model.estimate(design).table.estimate).all()
+
+
+def test_months_of_an_average_are_those_of_its_fits() -> None:
+    frame, _ = history(900, seed=8)
+    design = event_history_from_frame(
+        frame, id="id", start="start", stop="stop", event="d", exits="1:job,2:programme",
+        covariates="x", programme="aft_in,aft_after",
+    )  # fmt: skip
+    options = dict(months=12, starts=1)
+    rows = dict(term="cumulated", outcome="job", period="1-12")
+    found = TimingOfEvents(points="averaged", **options).estimate(design)
+    weights = {int(j): w for j, w in found.run["reported_points"].items()}
+    assert len(weights) > 1
+    each = {
+        j: TimingOfEvents(points=j, **options).estimate(design).select(**rows).table
+        for j in weights
+    }
+    mean = sum(w * each[j].estimate.item() for j, w in weights.items())
+    row = found.select(**rows).table
+    np.testing.assert_allclose(row.estimate.item(), mean, rtol=1e-9)
+    wide = sum(
+        w * np.hypot(each[j].std_error.item(), each[j].estimate.item() - mean)
+        for j, w in weights.items()
+    )
+    # months are widened one by one before they are summed
+    np.testing.assert_allclose(row.std_error.item(), wide, rtol=0.02)

@@ -108,6 +108,13 @@ def test_other_choices_of_the_number_of_points(events: pd.DataFrame, found: Esti
     assert sum(weights.values()) == pytest.approx(1.0) and len(weights) > 1
     mean = sum(w * path[j] for j, w in weights.items())
     assert effects(averaged)["after"][0] == pytest.approx(mean)
+    by_aic = TimingOfEvents(points="averaged", penalty=1.0).estimate(design)
+    fewer = {int(j): w for j, w in by_aic.run["reported_points"].items()}
+    assert sum(j * w for j, w in fewer.items()) < sum(j * w for j, w in weights.items())
+    near_full = TimingOfEvents(points="averaged", penalty=0.0).estimate(design)
+    assert max(int(j) for j in near_full.run["reported_points"]) == found.run["points"]
+    with pytest.raises(InputError, match="can't be negative"):
+        TimingOfEvents(points="averaged", penalty=-1.0).estimate(design)
     with pytest.raises(InputError, match="no fit with 99 points"):
         TimingOfEvents(points=99).estimate(design)
     with pytest.raises(InputError, match="isn't a choice of mass points"):

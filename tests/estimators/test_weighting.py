@@ -121,7 +121,9 @@ def test_errors_of_arm_means_grow_when_persons_recur() -> None:
     one = make_design(400, seed=3, recurring=False, months=1)
     twice = one.take(np.repeat(np.arange(one.n), 3))
     by_person = AIPW(folds=3, basis="linear").estimate(twice).table
-    by_unit = AIPW(folds=3, basis="linear").estimate(replace(twice, person=np.arange(twice.n))).table
+    by_unit = (
+        AIPW(folds=3, basis="linear").estimate(replace(twice, person=np.arange(twice.n))).table
+    )
     mean = (by_person.term == "mean_comparison") & (by_person.subgroup == "all")
     ratio = by_person.std_error[mean] / by_unit.std_error[mean]
     assert ((ratio > 1.6) & (ratio < 1.85)).all()  # sqrt(3)

@@ -22,11 +22,13 @@ from tiltakeval.estimators.duration.mixture.npmle import Solution, solve
 from tiltakeval.estimators.duration.mixture.panel import Panel, drop_weightless, panel_of
 from tiltakeval.estimators.duration.mixture.rare import leave_out_rare
 from tiltakeval.estimators.duration.mixture.report import (
+    PENALTY,
     Part,
     chosen_points,
     criteria,
     errors_kind,
     groups_of,
+    rule_of,
     table_of,
     taken,
     weights_of,
@@ -50,7 +52,8 @@ class TimingOfEvents:
     is what takes selection out.
 
     ``points``: which fit is reported: "full" (the likelihood's maximum over all mixing
-    distributions), "aic", "averaged" (over the path by number of points, weights by AIC) or a number.
+    distributions), "aic", "averaged" (over the path by number of points, weights proportional to
+    exp(log-likelihood - ``penalty`` x parameters): 1 is AIC, 0 nearly the full likelihood) or a number.
     ``timing``: "interval" when a transition is only known to have happened within its row.
     ``random`` names status columns whose effect varies between persons. ``steps`` are times at which
     the hazards may step. ``rare``: what has no event of a transition on one side (a 0/1 covariate, a
@@ -66,6 +69,7 @@ class TimingOfEvents:
     """
 
     points: str | int = "full"
+    penalty: float = PENALTY
     timing: Literal["exact", "interval"] = "exact"
     random: Sequence[str] | str = ()
     steps: Sequence[float] | float = ()
@@ -109,8 +113,9 @@ class TimingOfEvents:
             kind = errors_kind(parts[0], self.errors)
             source = f"tiltakeval {__version__} timing_of_events"
             estimates = table_of(
-                parts, groups, points=self.points, kind=kind, level=self.level, source=source
-            )
+                parts, groups, points=self.points, penalty=self.penalty, kind=kind,
+                level=self.level, source=source,
+            )  # fmt: skip
             months = self._months(parts, groups, kind) if question.months else []
             told = estimates.run
             estimates = Estimates.concat(
@@ -164,25 +169,25 @@ class TimingOfEvents:
         return of_fit.asked(self.months, self.month, self.amounts)
 
     def _months(self, parts: Sequence[Part], groups: Groups, kind: str) -> list[Estimates]:
-        """Months of work, by part and programme, from the fit that is reported."""
+        """Months of work, by part and programme, from the fits that are reported."""
         found: list[Estimates] = []
         for part in parts:
-            fit = None
+            fits: list[tuple[Fit, float]] = []
             if part.solution is not None:
-                rule = self.points if part.label == "all" else "full"
-                (number,) = weights_of(part.panel, part.solution, rule)
-                fit = part.solution.path[number]
+                rule = rule_of(part, self.points)
+                weights = weights_of(part.panel, part.solution, rule, self.penalty)
+                fits = [(part.solution.path[j], w) for j, w in weights.items()]
             cut = replace(part, design=self._cut(part.design))
             within = taken(groups, part.person)
             found += of_fit.months_of(
-                cut, fit, within, self._question(), cuts=self._cuts(), kind=kind
+                cut, fits, within, self._question(), cuts=self._cuts(), kind=kind
             )
         return found
 
     def _subgroups(self, design: EventHistory, whole: Panel) -> list[Part]:
         """A fit of its own for every level with events enough; coefficients that can't be had: none."""
         parts = []
-        plain = replace(self, starts=1, path=False, points="full", restart=None, save=None)
+        plain = replace(self, starts=1, path=self.points == "averaged", restart=None, save=None)
         for label, rows in levels_of(design):
             if not rows.any():
                 continue
@@ -210,12 +215,9 @@ class TimingOfEvents:
             raise InputError("a choice among numbers of points needs the path", where="path")
         if self.timing not in ("exact", "interval"):
             raise unknown("timing", self.timing, ("exact", "interval"), where="timing")
-        if self._question().months and self.points == "averaged":
-            raise InputError(
-                "months of work are of one fit, not of an average",
-                where="points",
-                remedy="Say full, aic or a number of points.",
-            )
+        self._question()
+        if not self.penalty >= 0:
+            raise InputError("a penalty can't be negative", where="penalty")
         if self.rare not in ("error", "leave_out"):
             raise unknown("rule", self.rare, ("error", "leave_out"), where="rare")
         if self.starts < 1:

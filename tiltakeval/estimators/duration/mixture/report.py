@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tiltakeval.design.event_history import EventHistory
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import with_inference
-from tiltakeval.estimates.inference import MAX_GROUPS, Influence, standard_errors
+from tiltakeval.estimates.inference import MAX_GROUPS, Influence
 from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.estimators.duration.mixture.averaging import averaged, weights_by_likelihood
 from tiltakeval.estimators.duration.mixture.effects import Target, gradients, targets_of, values
 from tiltakeval.estimators.duration.mixture.errors import Errors, Information
 from tiltakeval.estimators.duration.mixture.npmle import Solution
@@ -24,6 +25,8 @@ from tiltakeval.estimators.numerics.groups import Groups, deal_groups
 Floats = NDArray[np.float64]
 #: Influence is kept by cluster up to this many numbers; above, clusters are dealt into groups.
 EXACT_BELOW = 2_000_000
+#: Units of log-likelihood that a parameter costs in an average over numbers of points.
+PENALTY = 0.5
 
 
 def parameters(panel: Panel, points: int) -> int:
@@ -60,14 +63,16 @@ def chosen_points(panel: Panel, solution: Solution, rule: str) -> int:
     return int(min(rows, key=lambda row: row[rule])["points"])
 
 
-def weights_of(panel: Panel, solution: Solution, points: str | int) -> dict[int, float]:
+def weights_of(
+    panel: Panel, solution: Solution, points: str | int, penalty: float
+) -> dict[int, float]:
     """Weight of each number of points in what is reported. Raises InputError for one not fitted."""
     if points == "averaged":
-        aic = np.array([row["aic"] for row in criteria(panel, solution)])
-        weight = np.exp(-(aic - aic.min()) / 2)
-        weight /= weight.sum()
-        found = {j: float(w) for j, w in zip(solution.path, weight) if w > 1e-3}
-        return {j: w / sum(found.values()) for j, w in found.items()}
+        return weights_by_likelihood(
+            {j: fit.loglik for j, fit in solution.path.items()},
+            {j: parameters(panel, j) for j in solution.path},
+            penalty=penalty,
+        )
     wanted = chosen_points(panel, solution, points) if isinstance(points, str) else points
     if wanted not in solution.path:
         raise InputError(
@@ -92,6 +97,11 @@ class Part:
     person: NDArray[np.int64]
 
 
+def rule_of(part: Part, points: str | int) -> str | int:
+    """Which fit is reported of a part: subgroups have a path only for an average, else the full fit."""
+    return points if part.label == "all" or points == "averaged" else "full"
+
+
 def errors_kind(whole: Part, kind: str) -> str:
     """The kind of errors asked for, "auto" being opg, but sandwich with weights or clusters."""
     if kind != "auto":
@@ -113,6 +123,7 @@ def table_of(
     groups: Groups,
     *,
     points: str | int,
+    penalty: float = PENALTY,
     kind: str,
     level: float,
     source: str,
@@ -133,7 +144,9 @@ def table_of(
         own = [] if part.solution is None else targets_of(part.panel)
         if part.solution is not None:
             within = taken(groups, part.person)
-            rows, block, told = _rows_of(part, own, within, points, kind)
+            rule = rule_of(part, points)
+            weights = weights_of(part.panel, part.solution, rule, penalty)
+            rows, block, told = _rows_of(part, own, within, weights, kind)
             positions += range(len(records), len(records) + len(rows))
             records += rows
             blocks.append(block)
@@ -178,14 +191,13 @@ def _left_out(design: EventHistory, targets: Sequence[Target]) -> list[Target]:
 
 
 def _rows_of(
-    part: Part, targets: Sequence[Target], groups: Groups, points: str | int, kind: str
+    part: Part, targets: Sequence[Target], groups: Groups, weights: Mapping[int, float], kind: str
 ) -> tuple[list[dict[str, Any]], Floats, dict[str, Any]]:
     """A part's rows with estimates, their influence [G, rows], and what the run records of it."""
     panel, solution = part.panel, part.solution
     assert solution is not None
     effects = [i for i, t in enumerate(targets) if t.is_effect]
     whole = part.label == "all"
-    weights = weights_of(panel, solution, points if whole else "full")
     found: dict[int, tuple[Floats, Errors]] = {}
     for j, fit in solution.path.items():
         wanted = list(targets) if j in weights else [targets[i] for i in effects]
@@ -195,7 +207,11 @@ def _rows_of(
                 values(panel, fit, wanted),
                 Information(panel, fit, groups).errors(g, kind=kind),
             )
-    estimate, influence = _average(found, weights)
+    estimate, influence = averaged(
+        list(weights.values()),
+        [found[j][0] for j in weights],
+        [found[j][1].influence for j in weights],
+    )
     n_clusters = int(np.unique(groups.cluster).size)
     rows = [
         {**_row(part, t, ""), "estimate": v, "n_clusters": n_clusters}
@@ -232,27 +248,6 @@ def _groups(design: EventHistory, columns: int) -> Groups:
 def taken(groups: Groups, person: NDArray[np.int64]) -> Groups:
     """The same groups, for some of the persons."""
     return replace(groups, group=groups.group[person], cluster=groups.cluster[person])
-
-
-def _average(
-    found: dict[int, tuple[Floats, Errors]], weights: dict[int, float]
-) -> tuple[Floats, Floats]:
-    """Estimates and influence, averaged over fits; the spread between fits widens the errors.
-
-    Burnham & Anderson (2002, section 4.3): the error is the mean over fits of
-    sqrt(error^2 + (estimate - average)^2).
-    """
-    estimate = sum(w * found[j][0] for j, w in weights.items())
-    influence = sum(w * found[j][1].influence for j, w in weights.items())
-    assert isinstance(estimate, np.ndarray) and isinstance(influence, np.ndarray)
-    if len(weights) > 1:
-        wide = sum(
-            w * np.hypot(standard_errors(found[j][1].influence), found[j][0] - estimate)
-            for j, w in weights.items()
-        )
-        now = standard_errors(influence)
-        influence = influence * np.divide(wide, now, out=np.ones_like(now), where=now > 0)
-    return estimate, influence
 
 
 def _row(part: Part, target: Target, period: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.combine import with_bands, with_inference
 from tiltakeval.estimates.lockin import WINDOWS, lock_in
 from tiltakeval.estimates.table import Estimates, tidy
-from tiltakeval.estimators.duration.months.law import HazardLaw
-from tiltakeval.estimators.duration.months.paths import Paths, paths
+from tiltakeval.estimators.duration.months.law import Averaged, HazardLaw, told
+from tiltakeval.estimators.duration.months.paths import Paths
 
 Floats = NDArray[np.float64]
 REMAINING, INCOME = "remaining", "income_nok"
@@ -29,7 +29,7 @@ MONTHLY = ("effect", "mean_treated", "mean_comparison")
 
 
 def consequences(
-    law: HazardLaw,
+    law: HazardLaw | Averaged,
     *,
     months: int = 36,
     windows: Iterable[int] = WINDOWS,
@@ -68,7 +68,7 @@ def consequences(
     units = {name: ("share", "months") for name in outcomes} | (
         {INCOME: ("NOK", "NOK")} if amounts else {}
     )
-    value = numbers(paths(law.rates(law.theta, months)))
+    value, influence = told(law, numbers, months)
     table = tidy(pd.DataFrame(_keys(units, months, kept))).assign(
         estimate=value,
         comparator="none",
@@ -76,7 +76,6 @@ def consequences(
         n_treated=pd.array([law.participants] * value.size, dtype="Int64"),
         **law.labels,
     )
-    influence = law.influence(law.derivatives(numbers, months))
     found = with_inference(table, influence, level=level)
     found = with_bands(found, level=level, terms=("effect",))
     summed = lock_in(found, windows=kept, level=level)

@@ -17,6 +17,7 @@ from tiltakeval.estimators.duration.mixture.errors import Information
 from tiltakeval.estimators.duration.mixture.newton import Fit
 from tiltakeval.estimators.duration.mixture.report import Part
 from tiltakeval.estimators.duration.months.consequences import REMAINING, consequences
+from tiltakeval.estimators.duration.months.law import Averaged
 from tiltakeval.estimators.duration.months.mixture_law import exits_of, law_of
 from tiltakeval.estimators.duration.months.stages import programmes_of, stages_of
 from tiltakeval.estimators.numerics.groups import Groups
@@ -92,7 +93,7 @@ def check(design: EventHistory, *, varying: bool) -> None:
 
 def months_of(
     part: Part,
-    fit: Fit | None,
+    fits: Sequence[tuple[Fit, float]],
     groups: Groups,
     question: Question,
     *,
@@ -101,10 +102,12 @@ def months_of(
 ) -> Iterator[Estimates]:
     """What `consequences` gives, for each programme of the part, whose design is cut at ``cuts``.
 
-    Where a subgroup has no fit, or too few in a programme, rows say so. Raises InputError.
+    ``fits`` are averaged by their weights, which add up to one. Where a subgroup has none, or too few
+    in a programme, rows say so. Raises InputError.
     """
     design = part.design
-    information = None if fit is None else Information(part.panel, fit, groups)
+    information = [Information(part.panel, fit, groups) for fit, _ in fits]
+    weights = tuple(weight for _, weight in fits)
     for programme, names in programmes_of(design.programme).items():
         labels = {
             "programme": programme,
@@ -113,20 +116,18 @@ def months_of(
             "estimand": ESTIMAND,
             "time_origin": "vedtak" if "waiting" in names else "start",
         }
-        if information is None:
+        if not information:
             yield _without(labels, design, question, groups)
             continue
         try:
             stages = stages_of(design, **names, months=question.months, month=question.month)
-            law = law_of(
-                information,
-                design,
-                stages,
-                cuts=cuts,
-                kind=kind,
-                labels=labels,
-                month=question.month,
+            laws = tuple(
+                law_of(
+                    one, design, stages, cuts=cuts, kind=kind, labels=labels, month=question.month
+                )
+                for one in information
             )
+            law = laws[0] if len(laws) == 1 else Averaged(laws, weights)
             yield consequences(
                 law, months=question.months, windows=question.windows, amounts=question.amounts
             )
