@@ -64,6 +64,7 @@ entries = "any"
 least_starts = 60
 income = true
 [hazard.options]
+points = "averaged"
 months = 12
 starts = 1
 rare = "leave_out"

@@ -97,9 +97,13 @@ def test_outputs_show_the_section_and_no_small_cell(
     runs = json.loads((folder / "manifest.json").read_text())["analyses"]
     assert runs["timing/nedsatt_arbeidsevne"]["points"] >= 1
     assert "path" not in runs["timing/nedsatt_arbeidsevne"]  # effects of statuses, uncontrolled
-    for language, words in (("nb", "Hovedanalysen"), ("en", "Main analysis")):
+    for language, words, averaged in (
+        ("nb", "Hovedanalysen", "Snitt over antall massepunkter"),
+        ("en", "Main analysis", "Averaged over numbers of mass points"),
+    ):
         page = (folder / f"report.{language}.html").read_text("utf-8")
         assert 'id="hazards"' in page and words.lower() in page.lower()
+        assert averaged in page
 
 
 def test_joined_bands_keep_their_months() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -60,18 +63,21 @@ def ratios(
 def compared(
     view: View, part: Released, programmes: list[str], population: str, leaving: str
 ) -> Table | None:
-    """Ratios without heterogeneity, at the lowest AIC and at the full likelihood, side by side."""
+    """Ratios without heterogeneity, at the lowest AIC, at the full likelihood and (where that is what
+    is reported) averaged over fits, side by side."""
     words = view.words
     for analysis in _mixtures(part):
-        aic = _aic_points(view, population, analysis)
+        known = _mass_points(view, population, analysis)
+        shown = ("1", str(known.get("aic_points")), str(known.get("points")))
+        average = bool(known.get("averaged"))
         lines = []
         for programme in programmes:
-            full = _ratio_rows(part, programme, analysis).table
-            for _, row in full.iterrows():
+            reported = _ratio_rows(part, programme, analysis).table
+            for _, row in reported.iterrows():
                 stage = stage_name(row, view)
                 name = upper_first(view.short(programme))
                 line = [f"{name}, {stage}" if stage else name]
-                for points in ("1", aic):
+                for points in shown:
                     others = part.select(
                         term=BY_POINTS,
                         analysis=analysis,
@@ -81,14 +87,15 @@ def compared(
                         period=f"points={points}",
                     ).table
                     line.append("–" if others.empty else _ratio_text(others.iloc[0], view))
-                lines.append([*line, _ratio_text(row, view)])
+                lines.append([*line, _ratio_text(row, view)] if average else line)
         if not lines:
             continue
         columns = [
             words("hazards.stage"),
             words("hazards.one_point"),
-            words("hazards.aic_points", points=aic or "–"),
+            words("hazards.aic_points", points=known.get("aic_points", "–")),
             words("hazards.full_points"),
+            *([words("hazards.averaged_points")] if average else []),
         ]
         caption = words(
             "hazards.caption_compared",
@@ -110,7 +117,7 @@ def by_points(
             if len(gate := _inside(part.select(term=BY_POINTS, programme=key, analysis=analysis)))
         }
         panels = []
-        aic = _aic_points(view, population, analysis)
+        aic = _mass_points(view, population, analysis).get("aic_points")
         for programme, gate in gates.items():
             name = view.programme(programme)
             rows = gate.table
@@ -204,10 +211,10 @@ def _mixtures(part: Released) -> list[str]:
     return list(dict.fromkeys(table.loc[table["term"] == BY_POINTS, "analysis"]))
 
 
-def _aic_points(view: View, population: str, analysis: str) -> str | None:
-    """The number of mass points with the lowest AIC."""
+def _mass_points(view: View, population: str, analysis: str) -> Mapping[str, Any]:
+    """What the check of the search says: points, those of the lowest AIC, whether fits are averaged."""
     scope = {"population": population, "analysis": analysis}
     for check in view.material.checks.items:
         if check.key == "mass_points" and dict(check.scope) == scope:
-            return str(check.message["aic_points"])
-    return None
+            return dict(check.message)
+    return {}

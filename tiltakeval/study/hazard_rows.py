@@ -65,7 +65,11 @@ def points_checks(
             scope=scope,
             statistic=certificate,
             threshold=CERTIFIED,
-            message={"points": run["points"], "aic_points": aic},
+            message={
+                "points": run["points"],
+                "aic_points": aic,
+                "averaged": run.get("options", {}).get("points") == "averaged",
+            },
             detail=fits,
         )
     ]
