@@ -105,17 +105,23 @@ def _compile(panel: Panel) -> None:
 
 
 def _from_sample(panel: Panel, begin: Fit, box: Box) -> Fit:
-    """Where a search in a sample of persons ends: near the solution, at a fraction of the work."""
-    size = max(SAMPLE, panel.persons // 10)
-    chosen = np.argsort(mix(_SAMPLE_SEED, np.arange(panel.persons)), kind="stable")[:size]
-    inside = np.zeros(panel.persons, dtype=bool)
-    inside[chosen] = True
-    part = only_units(panel, inside[panel.person])
-    at = hazards(part, begin.at.beta)
-    start = replace(begin, at=at, loglik=log_likelihood(part, at, begin.mixing))
-    found = full_solution(part, start, box, tolerance=1.0)
-    at = hazards(panel, found.at.beta)
-    return replace(found, at=at, loglik=log_likelihood(panel, at, found.mixing), certificate=None)
+    """Where a search in a sample of persons ends: near the solution, at a fraction of the work.
+
+    A sample that is large itself begins where a search in a tenth of it ends, and so on.
+    """
+    sizes = [max(SAMPLE, panel.persons // 10)]
+    while sizes[-1] > LARGE:
+        sizes.append(max(SAMPLE, sizes[-1] // 10))
+    order = np.argsort(mix(_SAMPLE_SEED, np.arange(panel.persons)), kind="stable")
+    for size in reversed(sizes):
+        inside = np.zeros(panel.persons, dtype=bool)
+        inside[order[:size]] = True
+        part = only_units(panel, inside[panel.person])
+        at = hazards(part, begin.at.beta)
+        start = replace(begin, at=at, loglik=log_likelihood(part, at, begin.mixing))
+        begin = full_solution(part, start, box, tolerance=1.0)
+    at = hazards(panel, begin.at.beta)
+    return replace(begin, at=at, loglik=log_likelihood(panel, at, begin.mixing), certificate=None)
 
 
 def _other_start(panel: Panel, one: Fit, full: Fit, number: int) -> Fit:
