@@ -123,7 +123,8 @@ def _strongest(
     score, square, count = (np.zeros((q, q)) for _ in range(3))
     for start in range(0, len(x), BLOCK):
         rows = slice(start, start + BLOCK)
-        d = np.column_stack([a.of(x[rows]) for a in tried]).astype(np.float32)
+        here = x[rows]
+        d = np.column_stack([a.of(here) for a in tried]).astype(np.float32)
         r = residual[rows].astype(np.float32)
         score += (d * r[:, None]).T @ d
         square += (d * (r * r)[:, None]).T @ d
@@ -158,10 +159,11 @@ def _tests(
         """Of whole clusters: columns [n, p], pairs [n, m], residual, spread, where clusters begin."""
         for low, high in zip(parts, [*parts[1:], len(starts)]):
             rows = order[starts[low] : ends[high - 1]]
-            z = np.column_stack([a.of(x[rows]) & b.of(x[rows]) for a, b in pairs])
-            base = np.hstack([np.ones((len(z), 1)), x[rows] / scale])
-            begins = starts[low:high] - starts[low]
-            yield base, z.astype(np.float64), residual[rows], spread[rows], begins
+            here = x[rows]
+            inside = {a: a.of(here) for pair in pairs for a in pair}
+            z = np.column_stack([inside[a] & inside[b] for a, b in pairs]).astype(np.float64)
+            base = np.hstack([np.ones((len(z), 1)), here / scale])
+            yield base, z, residual[rows], spread[rows], starts[low:high] - starts[low]
 
     gram, cross, raw = np.zeros((p, p)), np.zeros((p, m)), np.zeros(m)
     for base, z, _, v, _ in blocks():
