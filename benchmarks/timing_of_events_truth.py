@@ -5,9 +5,9 @@
 
 Six designs: heterogeneity normal, of two types, or skewed (log of a gamma variable), each with and
 without duration dependence in five steps. Effects while taking part and after, and months of work lost
-in the programme and gained in all (at the full likelihood). Rules for the number of mass points are set
-side by side: one, the lowest AIC, the full likelihood, and the average by AIC; the estimates at every
-number of points are kept too, so that other rules can be tried on them.
+in the programme and gained in all (at the full likelihood, and averaged). Rules for the number of mass
+points are set side by side: one, the lowest AIC, the full likelihood, and averages with several
+penalties, which the report computes from the estimates at every number of points.
 Every replication has its own seed and is written to benchmarks/work as it ends: a run can be stopped
 and taken up again, and several can share the work with --part i/n. The report merges them into
 benchmarks/results/timing_of_events_truth.csv.gz.
@@ -30,7 +30,14 @@ import numpy as np
 import pandas as pd
 
 from tiltakeval.design.event_history import EventHistory
-from tiltakeval.estimators.duration.mixture.report import Part, groups_of, table_of
+from tiltakeval.estimators.duration.mixture.averaging import LEAST_WEIGHT
+from tiltakeval.estimators.duration.mixture.report import (
+    PENALTY,
+    Part,
+    groups_of,
+    table_of,
+    weights_of,
+)
 from tiltakeval.estimators.duration.mixture.steps import with_steps
 from tiltakeval.estimators.duration.months.of_fit import asked, months_of
 from tiltakeval.estimators.duration.timing_of_events import TimingOfEvents
@@ -43,7 +50,9 @@ EFFECTS = {"taking_part": -0.5, "after": 0.3}
 CUTS = (3.0, 6.0, 12.0, 24.0)
 STEPS = np.array([0.0, 0.2, -0.1, -0.4, -0.6])
 CENSOR = 48.0
-PATH_UP_TO = 20_000
+PENALTIES = (0.25, PENALTY, 1.0)
+#: Log hazards of a job and of entry, and a probability.
+PARAMETERS_A_POINT = 3
 MONTHS, WINDOWS = 24, (12, 24)
 TERMS = {"cumulated": "months", "cumulated_lock_in": "lock_in"}
 LENGTH = (3.0, 9.0)
@@ -186,8 +195,7 @@ def replication(design: str, n: int, seed: int) -> list[dict]:
     clock = time.process_time()
     data = simulated(design, n, seed)
     cuts = CUTS if design.endswith("_steps") else ()
-    with_path = n <= PATH_UP_TO
-    estimator = TimingOfEvents(steps=cuts, starts=1, path=with_path)
+    estimator = TimingOfEvents(steps=cuts, starts=1)
     panel = estimator.panel(data)
     solution = estimator.solve(panel)
     part = Part(
@@ -210,16 +218,8 @@ def replication(design: str, n: int, seed: int) -> list[dict]:
         chosen = {
             "one": (1, by_points.loc["points=1"]),
             "full": (solution.full.points, by_points.loc[""]),
+            "aic": (aic, by_points.loc[f"points={aic}"]),
         }
-        if with_path:
-            averaged = table_of([part], groups, points="averaged", **given)
-            mine = averaged.table[
-                (averaged.table.programme == name) & (averaged.table.period == "")
-            ]
-            weights = averaged.run["reported_points"]
-            mean = sum(int(j) * w for j, w in weights.items())
-            chosen["aic"] = (aic, by_points.loc[f"points={aic}"])
-            chosen["averaged"] = (mean, mine.iloc[0])
         for rule, (points, row) in chosen.items():
             hessian = full.run["standard_errors"][f"job: {name}"]["hessian"]
             rows.append(
@@ -245,15 +245,21 @@ def replication(design: str, n: int, seed: int) -> list[dict]:
                 "std_error": by_points.loc[f"points={j}"].std_error,
                 "log_likelihood": fit.loglik,
             }
-            for j, fit in (solution.path.items() if with_path else ())
+            for j, fit in solution.path.items()
         ]
-    rows += [common | row for row in months(part, groups, design, cuts)]
+    for rule in ("full", "averaged"):
+        weights = weights_of(panel, solution, rule, PENALTY)
+        rows += [
+            common | {"rule": rule} | row for row in months(part, weights, groups, design, cuts)
+        ]
     seconds = time.process_time() - clock
     return [row | {"cpu_seconds": seconds} for row in rows]
 
 
-def months(part: Part, groups, design: str, cuts: tuple[float, ...]) -> list[dict]:
-    """Months of work at the full likelihood, beside the truth."""
+def months(
+    part: Part, weights: dict[int, float], groups, design: str, cuts: tuple[float, ...]
+) -> list[dict]:
+    """Months of work by the fits with these weights, beside the truth."""
     renamed = {"taking_part": "aft_in", "after": "aft_after"}
     names = tuple(renamed.get(name, name) for name in part.design.covariate_names)
     data = replace(part.design, covariate_names=names, programme=tuple(renamed.values()))
@@ -262,8 +268,9 @@ def months(part: Part, groups, design: str, cuts: tuple[float, ...]) -> list[dic
         names=tuple(renamed.get(name, name) for name in part.panel.names),
         programme=tuple(renamed.values()),
     )
-    part, fit = replace(part, design=with_steps(data, cuts), panel=panel), part.solution.full
-    (found,) = months_of(part, fit, groups, asked(MONTHS, 1.0, {}), cuts=cuts, kind="opg")
+    fits = [(part.solution.path[j], w) for j, w in weights.items()]
+    part = replace(part, design=with_steps(data, cuts), panel=panel)
+    (found,) = months_of(part, fits, groups, asked(MONTHS, 1.0, {}), cuts=cuts, kind="opg")
     rows = []
     for _, row in found.table[found.table.outcome == "job"].iterrows():
         key = f"{TERMS.get(row.term)}_{row.period.removeprefix('1-')}"
@@ -272,8 +279,7 @@ def months(part: Part, groups, design: str, cuts: tuple[float, ...]) -> list[dic
                 {
                     "effect": key,
                     "truth": true_months(design)[key],
-                    "rule": "full",
-                    "points": fit.points,
+                    "points": sum(j * w for j, w in weights.items()),
                     "estimate": row.estimate,
                     "std_error": row.std_error,
                 }
@@ -281,11 +287,37 @@ def months(part: Part, groups, design: str, cuts: tuple[float, ...]) -> list[dic
     return rows
 
 
+def averages(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of effects averaged over numbers of points, at each of `PENALTIES`, as the estimator does."""
+    keys = ["persons", "design", "seed", "effect"]
+    path = table[table.rule.str.startswith("points=")]
+    found = []
+    for penalty in PENALTIES:
+        value = path.log_likelihood - penalty * PARAMETERS_A_POINT * path.points
+        rows = path.assign(
+            weight=np.exp(value - value.groupby([path[k] for k in keys]).transform("max"))
+        )
+        rows["weight"] /= rows.groupby(keys).weight.transform("sum")
+        rows = rows[rows.weight >= LEAST_WEIGHT].copy()
+        rows["weight"] /= rows.groupby(keys).weight.transform("sum")
+        rows["mean"] = (
+            (rows.weight * rows.estimate).groupby([rows[k] for k in keys]).transform("sum")
+        )
+        rows["wide"] = rows.weight * np.hypot(rows.std_error, rows.estimate - rows["mean"])
+        rows["points"] = rows.weight * rows.points
+        groups = rows.groupby(keys)
+        out = groups[["truth", "certificate", "cpu_seconds", "mean"]].first()
+        out["std_error"], out["points"] = groups.wide.sum(), groups.points.sum()
+        name = "averaged" if penalty == PENALTY else f"averaged, penalty {penalty:g}"
+        found.append(out.rename(columns={"mean": "estimate"}).assign(rule=name).reset_index())
+    return pd.concat(found, ignore_index=True)
+
+
 def finished() -> pd.DataFrame:
     """All rows there are, merged."""
     files = [path for path in (RESULTS, *sorted(WORK.glob("*.csv"))) if path.exists()]
     if not files:
-        return pd.DataFrame(columns=["design", "persons", "seed"])
+        return pd.DataFrame(columns=["design", "persons", "seed", "rule"])
     keys = ["persons", "design", "seed", "effect", "rule"]
     table = pd.concat([pd.read_csv(path) for path in files], ignore_index=True)
     return table.drop_duplicates(keys, keep="last").sort_values(keys, ignore_index=True)
@@ -294,7 +326,8 @@ def finished() -> pd.DataFrame:
 def run(given: argparse.Namespace) -> None:
     """Do the replications that aren't finished yet."""
     WORK.mkdir(parents=True, exist_ok=True)
-    done = set(finished()[["design", "persons", "seed"]].itertuples(index=False, name=None))
+    whole = finished().query("rule == 'averaged'")  # what a replication writes last
+    done = set(whole[["design", "persons", "seed"]].itertuples(index=False, name=None))
     part, parts = (int(text) for text in given.part.split("/"))
     path = WORK / f"{given.persons}_{part}_of_{parts}.csv"
     for seed in range(given.replications):
@@ -311,14 +344,16 @@ def report(_: argparse.Namespace) -> None:
     table.to_csv(
         RESULTS, index=False, float_format="%.7g", compression={"method": "gzip", "mtime": 0}
     )
-    table = table[~table.rule.str.startswith("points=")].copy()
+    rest = table[~table.rule.str.startswith("points=")]
+    table = pd.concat([rest, averages(table)], ignore_index=True)
     table["error"] = table.estimate - table.truth
     table["inside"] = table.error.abs() <= 1.959964 * table.std_error
+    known = table.std_error_hessian.notna()
     table["inside_hessian"] = np.where(
-        table.rule == "full", table.error.abs() <= 1.959964 * table.std_error_hessian, np.nan
+        known, table.error.abs() <= 1.959964 * table.std_error_hessian, np.nan
     )
     keys = ["persons", "design", "effect", "rule"]
-    groups = table.groupby(keys, sort=False)
+    groups = table.groupby(keys)
     out = groups.agg(
         replications=("seed", "nunique"),
         points=("points", "mean"),
@@ -332,6 +367,33 @@ def report(_: argparse.Namespace) -> None:
     out["rmse"] = np.sqrt(groups["error"].agg(lambda e: float((e**2).mean())))
     out["bias_error"] = out.sd / np.sqrt(out.replications)
     print(out.round(3).to_string())
+    print("\nAveraged less full likelihood in the same replications, and the bias that this gives")
+    print(paired(table).round(4).to_string())
+
+
+def paired(table: pd.DataFrame) -> pd.DataFrame:
+    """What averaging changes, which far fewer replications tell than a bias, added to the full
+    likelihood's bias over all replications."""
+    keys = ["persons", "design", "effect"]
+    one = table[table.rule == "full"].set_index([*keys, "seed"])
+    change = (
+        table[table.rule == "averaged"].set_index([*keys, "seed"]).estimate - one.estimate
+    ).dropna()
+    by = change.groupby(keys)
+    bias = one.error.groupby(keys)
+    out = pd.DataFrame(
+        {
+            "pairs": by.size(),
+            "change": by.mean(),
+            "change_error": by.std() / np.sqrt(by.size()),
+            "full": bias.size(),
+            "full_bias": bias.mean(),
+            "full_bias_error": bias.std() / np.sqrt(bias.size()),
+        }
+    ).dropna()
+    out["averaged_bias"] = out.full_bias + out.change
+    out["averaged_bias_error"] = np.hypot(out.full_bias_error, out.change_error)
+    return out
 
 
 if __name__ == "__main__":
