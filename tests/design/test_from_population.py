@@ -1,5 +1,6 @@
 """Baseline and outcomes of a population against plain pandas on the same rows."""
 
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from tiltakeval.design.from_population import design_from_population
 from tiltakeval.engine import connect
 from tiltakeval.errors import InputError
 from tiltakeval.months import month_index
+from tiltakeval.population import censoring_model
 from tiltakeval.population.censoring import CensoringModel
 from tiltakeval.population.exits import EXITS, exits
 from tiltakeval.population.features import BLOCKS, SETS, blocks
@@ -270,6 +272,28 @@ def test_censoring_weights_follow_decisions(made):
     assert weights[design.arm == 0].mean(axis=0)[[6, 12]] == pytest.approx(1.0, abs=0.15)
     keys = {c.key for c in checks}
     assert {"censoring_model", "censoring_weights"} <= keys
+
+
+def test_the_censoring_model_is_fitted_once_to_the_same_months(made, monkeypatch):
+    population = made[1]
+    fits = []
+    plain = censoring_model._logit
+    monkeypatch.setattr(censoring_model, "_FITTED", OrderedDict())
+    monkeypatch.setattr(censoring_model, "_logit", lambda *a: fits.append(1) or plain(*a))
+
+    def design(ridge: float):
+        return design_from_population(
+            population, outcomes=("work_any",), covariates="demographic",
+            estimand="vs_no_programme", placebo_months=0,
+            censoring=CensoringModel(covariates=("sex",), least_events=5, ridge=ridge),
+        )[0]  # fmt: skip
+
+    first, again = design(1e-3), design(1e-3)
+    once = len(fits)
+    assert once > 0
+    np.testing.assert_array_equal(first.censor_weight, again.censor_weight)
+    design(1.0)
+    assert len(fits) == 2 * once
 
 
 def test_censoring_by_constant_share_has_the_closed_form(made):

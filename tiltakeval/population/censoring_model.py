@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from ibis.expr.types import Table
@@ -157,7 +160,7 @@ def _fit(
                     continue
                 try:
                     found.append(
-                        _logit(x[rows], keep, y[rows], weight[rows], keys["person"][rows], options)
+                        _known(x[rows], keep, y[rows], weight[rows], keys["person"][rows], options)
                     )
                 except InputError as error:
                     raise InputError(
@@ -185,6 +188,27 @@ def _fit(
             )  # fmt: skip
         models.append(_Model(names, tuple(fits), seed, options))
     return models, checks
+
+
+#: The last fits by what they were fitted to.
+_FITTED: OrderedDict[bytes, _Logit] = OrderedDict()
+KEPT = 64
+
+
+def _known(*given: Any) -> _Logit:
+    """`_logit`, fitted once: all base populations of a study ask for the same fits.
+
+    The model is of the whole register, and a second fit to the same numbers would only give them again.
+    """
+    mark = blake2b(digest_size=16)
+    for part in given:
+        mark.update(repr(part).encode() if isinstance(part, CensoringModel) else part.tobytes())
+    key = mark.digest()
+    if key not in _FITTED:
+        _FITTED[key] = _logit(*given)
+        if len(_FITTED) > KEPT:
+            _FITTED.popitem(last=False)
+    return _FITTED[key]
 
 
 def _logit(
