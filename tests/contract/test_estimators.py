@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 from invented_designs import make_design, make_durations, make_history
+from invented_rollouts import make_rollout
 
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast
@@ -29,6 +30,8 @@ def design_for(key: str, n: int = 500, seed: int = 1):
         return make_durations(n, seed=seed)
     if ESTIMATORS[key].design == "event_history":
         return make_history(n, seed=seed)
+    if ESTIMATORS[key].design == "staggered":
+        return make_rollout(n, seed=seed)
     design = make_design(n, seed=seed, missing=key != "iv_2sls", weighted=True)
     if key == "iv_2sls":
         taken = (design.arm > 0) & (np.random.default_rng(0).random(n) < 0.8)
@@ -61,7 +64,7 @@ def test_the_table_follows_the_schema_and_says_where_it_comes_from(case) -> None
     assert found.table.population.str.startswith(design.population).all()
     assert (found.table.estimand != "").all()
     keys = ["population", "programme", "comparator", "subgroup", "outcome", "horizon", "term"]
-    keys += ["period"]
+    keys += ["period", "cohort"]
     assert not found.table.duplicated(keys).any()
 
 
@@ -123,11 +126,14 @@ def test_small_subgroups_never_become_estimates(case) -> None:
     codes = np.full(design.n, 1, dtype=np.int16)
     if hasattr(design, "arm"):
         treated, programme = np.flatnonzero(design.arm == 1), design.arms[1]
+    elif hasattr(design, "first"):
+        treated, programme = np.flatnonzero(np.isfinite(design.first)), design.programme
     else:
         programme = design.programme[0]
         status = design.covariates[:, design.covariate_names.index(programme)]
         treated = np.unique(design.person[status > 0])
-    few = np.isin(np.arange(design.n) if hasattr(design, "arm") else design.person, treated[:3])
+    by_person = not (hasattr(design, "arm") or hasattr(design, "first"))
+    few = np.isin(design.person if by_person else np.arange(design.n), treated[:3])
     codes[few] = 0
     cut = replace(design, subgroups={name: replace(group, codes=codes)})
     table = estimator.estimate(cut).table

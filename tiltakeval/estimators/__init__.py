@@ -103,6 +103,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "mixed proportional hazards with unobserved heterogeneity, by programme status",
         design="event_history",
     ),
+    "group_time_att": Entry(
+        "did.group_time",
+        "GroupTimeATT",
+        "effects of a staggered roll-out by cohort and period, and their averages",
+        design="staggered",
+    ),
 }
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tiltakeval.design.cross_section import CrossSection
+from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.diagnostics.balance import balance
 from tiltakeval.diagnostics.overlap import overlap
 from tiltakeval.diagnostics.placebo import placebo_outcomes, placebo_together
+from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.diagnostics.sensitivity import sensitivity
 from tiltakeval.diagnostics.support import support
 from tiltakeval.estimates.check import Check
@@ -57,7 +59,10 @@ def estimate_and_check(
     """
     if not hasattr(estimator, "nuisance") or not isinstance(design, CrossSection):
         estimates = estimator.estimate(design)
-        return Checked(estimates, counted(estimates, limits))
+        checks = counted(estimates, limits)
+        if isinstance(design, StaggeredPanel):
+            checks += rollout(estimates=estimates, pretrend_level=limits.placebo_level)
+        return Checked(estimates, checks)
     nuisance = estimator.nuisance(design)
     estimates = estimator.estimate(design, nuisance)
     target = estimator.target

@@ -17,6 +17,7 @@ import pandas as pd
 from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
+from tiltakeval.design.staggered import staggered_from_frame
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
@@ -30,6 +31,7 @@ DESIGNS: Mapping[str, Callable[..., Any]] = {
     "cross_section": cross_section_from_frame,
     "durations": durations_from_frame,
     "event_history": event_history_from_frame,
+    "staggered": staggered_from_frame,
 }
 #: Arguments of a design that the command line doesn't set by name=value.
 _INTERNAL = ("df", "where", "units", "arms")
@@ -38,7 +40,8 @@ NOTICE = (
     "Working output, not released: counts are exact. It must not leave the secure zone as it is."
 )
 _SHOWN = (
-    *("programme", "comparator", "subgroup", "outcome", "horizon", "term", "estimate"),
+    *("programme", "comparator", "subgroup", "outcome", "cohort", "period", "horizon", "term"),
+    "estimate",
     *("std_error", "conf_low", "conf_high", "p_value", "n_treated", "n_comparison"),
 )
 

@@ -1,0 +1,169 @@
+"""Roll-out panels: what is read, what is left out, and what is refused in one message."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.errors import InputError
+from tiltakeval.study.one_line import DESIGNS
+
+COLUMNS = {"unit": "office", "period": "year", "outcome": "work", "first": "start"}
+
+
+def rows(starts: tuple[float, ...] = (2003, 2004, 0, 0), years: range = range(2001, 2006)):
+    """A balanced panel: an office for each start, an outcome that says which row it is."""
+    return pd.DataFrame(
+        [
+            {
+                "office": f"o{i}",
+                "year": year,
+                "start": start,
+                "on": int(0 < start <= year),
+                "work": i + (year - 2000) / 10,
+                "size": float(i + 1),
+                "county": i // 2,
+            }
+            for i, start in enumerate(starts)
+            for year in years
+        ]
+    )
+
+
+def read(df: pd.DataFrame, **more: object) -> StaggeredPanel:
+    return staggered_from_frame(df, **{**COLUMNS, **more})  # type: ignore[arg-type]
+
+
+def test_units_periods_and_starts_whatever_the_order_of_rows() -> None:
+    df = rows().sample(frac=1, random_state=1)
+    found = read(df, covariates="size", cluster="county", subgroups="county", weight="size")
+    assert DESIGNS["staggered"] is staggered_from_frame
+    assert found.n == 4 and found.periods.tolist() == [2001, 2002, 2003, 2004, 2005]
+    assert found.cohorts.tolist() == [2003, 2004] and np.isinf(found.first).sum() == 2
+    office = np.round(found.outcomes[:, 0, 0] - 0.1).astype(int)
+    np.testing.assert_allclose(
+        found.outcomes[:, :, 0], office[:, None] + np.arange(1, 6)[None] / 10, atol=1e-12
+    )
+    np.testing.assert_allclose(found.covariates[:, 0], office + 1)
+    assert found.weight.tolist() == found.covariates[:, 0].tolist()
+    assert found.cluster.tolist() == (office // 2).tolist() and found.cluster_kind == "county"
+    assert found.subgroups["county"].codes.tolist() == (office // 2).tolist()
+
+
+@pytest.mark.parametrize("never", [np.nan, np.inf, 0])
+def test_never_is_missing_infinite_or_zero(never: float) -> None:
+    found = read(rows((2003, never, 2004, never)))
+    assert sorted(found.first.tolist()) == [2003, 2004, np.inf, np.inf]
+
+
+def test_never_can_be_declared_and_zero_is_a_period_where_periods_reach_it() -> None:
+    df = rows((2003, 9999, 2004, 9999))
+    assert read(df).cohorts.tolist() == [2003, 2004, 9999]
+    assert read(df, never="9999").cohorts.tolist() == [2003, 2004]
+    centred = rows((0, 1, 5, 5), range(-2, 3))
+    assert read(centred).cohorts.tolist() == [0, 1, 5]
+
+
+def test_a_status_column_says_the_same() -> None:
+    by_status = read(rows(), first=None, treated="on")
+    np.testing.assert_array_equal(by_status.first, read(rows()).first)
+
+
+def test_months_are_read_and_shown_as_months() -> None:
+    df = rows((3, 4, 0, 0), range(1, 6))
+    df["year"] = [f"2019-{m:02d}" for m in df["year"]]
+    df["start"] = [f"2019-{int(m):02d}" if m else None for m in df["start"]]
+    found = read(df)
+    assert found.monthly and [found.label(c) for c in found.cohorts] == ["2019-03", "2019-04"]
+    df["year"] = pd.to_datetime(df["year"])
+    df["start"] = pd.to_datetime(df["start"])
+    assert read(df).periods.tolist() == found.periods.tolist()
+    assert read(df).cohorts.tolist() == found.cohorts.tolist()
+
+
+def test_rows_may_be_absent_and_values_missing() -> None:
+    df = rows()
+    df.loc[3, "work"] = np.nan
+    found = read(df.drop(index=[7, 12]))
+    assert np.isnan(found.outcomes).sum() == 3
+
+
+def test_who_is_left_out_is_counted() -> None:
+    df = rows((2001, 2003, 2004, 0, 0, 2000))
+    df["w"] = np.where(df["office"] == "o3", 0.0, 1.0)
+    found = read(df, weight="w")
+    steps = found.attrition.steps
+    assert dict(zip(steps["step"], steps["units"])) == {
+        "units_in_file": 6,
+        "positive_weight": 5,
+        "row_in_covariate_period": 5,
+        "not_treated_in_first_period": 3,
+    }
+    assert found.n == 3
+
+
+def test_covariates_of_a_period() -> None:
+    df = rows()
+    df["x"] = df["year"] * 1.0
+    with pytest.raises(InputError, match="change within 4 units"):
+        read(df, covariates="x")
+    found = read(df, covariates="x", covariate_period="2002")
+    assert (found.covariates == 2002).all()
+    short = read(df.drop(index=1), covariates="x", covariate_period=2002)
+    assert short.n == 3
+    with pytest.raises(InputError, match="no unit has a row in period 1990"):
+        read(df, covariates="x", covariate_period=1990)
+
+
+def broken(**changes: object) -> pd.DataFrame:
+    return rows().assign(**changes)  # type: ignore[arg-type]
+
+
+TWICE = pd.concat([rows(), rows().iloc[:3]])
+REVERTS = rows()
+REVERTS.loc[4, "on"] = 0
+MOVES = rows()
+MOVES.loc[2, "start"] = 2005
+NEGATIVE = rows()
+NEGATIVE["size"] = NEGATIVE["size"].where(NEGATIVE["office"] != "o1", -1.0)
+
+
+@pytest.mark.parametrize(
+    ("df", "more", "said"),
+    [
+        (TWICE, {}, "3 rows repeat a unit and period"),
+        (MOVES, {}, "first treated period changes within 1 units"),
+        (REVERTS, {"first": None, "treated": "on"}, "1 treated units become untreated"),
+        (broken(on=2), {"first": None, "treated": "on"}, "20 of 20 values are neither 0 nor 1"),
+        (rows((2003, 2003)), {}, "all 2 units are first treated in the same period"),
+        (rows((0, 0)), {}, "no unit is first treated after the first period"),
+        (rows((2001, 2000)), {}, r"2 units treated in the first period are left out"),
+        (rows((2003, 0), range(2001, 2002)), {}, "only one period"),
+        (broken(work="a"), {}, "an outcome must be a number"),
+        (broken(work=np.inf), {}, "20 of 20 values of the outcome are infinite"),
+        (broken(work=np.nan), {}, "no value of the outcome"),
+        (broken(year=2001.5), {}, "20 of 20 values aren't whole numbers"),
+        (broken(year=None), {}, "20 of 20 rows have no period"),
+        (broken(start="soon"), {}, "first treated period"),
+        (broken(office=None), {}, "20 of 20 rows have no unit"),
+        (NEGATIVE, {"weight": "size"}, "1 of 4 weights are negative"),
+        (broken(size=0.0), {"weight": "size"}, "every weight is zero"),
+        (broken(size=np.nan), {"weight": "size"}, "4 of 4 units have no weight"),
+        (broken(size=np.nan), {"covariates": "size"}, "4 of 4 values of the covariate"),
+        (broken(county=range(20)), {"cluster": "county"}, "cluster changes within 4 units"),
+        (rows(), {"covariates": "year"}, "it is the design"),
+        (rows(), {"outcome": "wrok"}, "unknown column 'wrok'"),
+        (rows(), {"first": None}, "isn't declared"),
+        (rows(), {"treated": "on"}, "declared twice"),
+        (rows(), {"period": None}, "period must be given"),
+        (rows(), {"cohort": "start"}, "mean the same"),
+        (rows(), {"estimand": "everything"}, "unknown estimand"),
+        (rows().iloc[:0], {}, "no rows"),
+    ],
+)
+def test_what_is_wrong_is_said_with_counts(df: pd.DataFrame, more: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        read(df, **more)
+    assert "o1" not in str(caught.value)

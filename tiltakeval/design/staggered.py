@@ -1,0 +1,280 @@
+"""Staggered roll-outs: units seen over periods, each treated from some period on, or never."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tiltakeval.design.columns import (
+    frame_fingerprint,
+    listed,
+    numeric_covariates,
+    refuse_missing,
+    require_columns,
+    subgroup_of,
+    unit_of,
+)
+from tiltakeval.design.cross_section import ESTIMANDS, Subgroup
+from tiltakeval.design.panel_rows import Errors, refuse_changing
+from tiltakeval.design.staggered_rows import (
+    constant_or_read,
+    first_treated,
+    number_column,
+    periods_of,
+    weights_of,
+)
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimates.attrition import Attrition
+from tiltakeval.months import month_label
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaggeredPanel:
+    """n units, T periods, K outcomes, p covariates that don't vary with time.
+
+    ``outcomes`` [n, T, K] float64, NaN where the unit has no row or no value. ``periods`` [T] are
+    increasing whole numbers (months as ``year * 12 + month - 1`` when ``monthly``). ``first`` [n] is the
+    period from which the unit is treated, for good; infinite where it never is. ``cluster`` [n] numbers
+    the clusters of errors densely; ``cluster_kind`` says what they are. ``weight`` [n] > 0.
+    """
+
+    outcomes: Floats
+    outcome_names: tuple[str, ...]
+    units: tuple[str, ...]
+    periods: NDArray[np.int64]
+    first: Floats
+    covariates: Floats
+    covariate_names: tuple[str, ...]
+    weight: Floats
+    cluster: NDArray[np.int64]
+    subgroups: Mapping[str, Subgroup]
+    population: str
+    estimand: str = "vs_comparison"
+    programme: str = "treated"
+    time_origin: str = "start"
+    cluster_kind: str = "unit"
+    monthly: bool = False
+    attrition: Attrition = field(default_factory=Attrition)
+    fingerprint: str = ""
+
+    @property
+    def n(self) -> int:
+        """Number of units."""
+        return int(self.first.size)
+
+    @property
+    def cohorts(self) -> Floats:
+        """The first treated periods there are, in order; infinity (never) left out."""
+        found = np.unique(self.first)
+        return found[np.isfinite(found)]
+
+    def label(self, period: float) -> str:
+        """A period or cohort as it is shown: YYYY-MM for months."""
+        return month_label(int(period)) if self.monthly else str(int(period))
+
+
+def staggered_from_frame(
+    df: pd.DataFrame,
+    *,
+    unit: str,
+    outcome: str | Sequence[str],
+    period: str | None = None,
+    first: str | None = None,
+    treated: str | None = None,
+    time: str | None = None,
+    cohort: str | None = None,
+    covariates: str | Sequence[str] = (),
+    covariate_period: int | str | None = None,
+    weight: str | None = None,
+    cluster: str | None = None,
+    subgroups: str | Sequence[str] | Mapping[str, str] = (),
+    never: int | str | None = None,
+    programme: str = "treated",
+    population: str = "file",
+    estimand: str = "vs_comparison",
+    units: Mapping[str, str] | None = None,
+    where: str = "panel file",
+) -> StaggeredPanel:
+    """A roll-out from a long file: a row a ``unit`` and ``period`` (also called ``time``).
+
+    When a unit is first treated is in the column ``first`` (also called ``cohort``), constant in the
+    unit; missing, infinite, ``never`` and, where all periods are above 0, 0 mean never. Or ``treated``
+    is a 0/1 column of the status in the row's period, which may not go back to 0. Periods are whole
+    numbers or months YYYY-MM. ``covariates``, ``weight`` and ``subgroups`` are constant in a unit, or
+    those of ``covariate_period``: units without a row there are left out. Units treated in the first
+    period (no before) and those of weight 0 are left out too; attrition counts all of them.
+    ``cluster``, constant in a unit, is what errors are clustered by (default the unit). Rows may be
+    absent: nothing is filled.
+
+    Raises InputErrors naming everything that is wrong, with counts, never a unit.
+    """
+    errors = Errors()
+    when_column = _either(errors, "period", period, "time", time, where=where)
+    first_column = _either(errors, "first", first, "cohort", cohort, where=where, needed=False)
+    if (first_column is None) == (treated is None):
+        errors.add(
+            "when units are first treated isn't declared, or declared twice",
+            where=where,
+            remedy="Say first = the column of the first treated period, or treated = a 0/1 column.",
+        )
+    outcomes, names = listed(outcome), listed(covariates)
+    groups = (
+        dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in listed(subgroups)}
+    )
+    if not outcomes:
+        errors.add("no outcome is declared", where=where, remedy="Say outcome = a column.")
+    if estimand not in ESTIMANDS:
+        errors.found.append(unknown("estimand", estimand, ESTIMANDS, where=where))
+    fixed = {unit, when_column, first_column, treated}
+    for name in dict.fromkeys(name for name in (*names, *outcomes) if name in fixed):
+        errors.add(f"'{name}' can't be an outcome or covariate: it is the design", where=where)
+    read = [unit, when_column, first_column, treated, *outcomes, *names, weight, cluster]
+    read += list(groups.values())
+    errors.attempt(lambda: require_columns(df, read, where=where))
+    if df.empty:
+        errors.add("the file has no rows", where=where)
+    errors.stop(where)
+    assert when_column is not None
+    errors.attempt(lambda: refuse_missing(df[unit], column=unit, what="unit", where=where))
+    errors.stop(where)
+    number = pd.factorize(df[unit])[0].astype(np.int64)
+    n = int(number.max()) + 1
+    found = errors.attempt(lambda: periods_of(df, when_column, where=where))
+    twice = int(df.duplicated([unit, when_column]).sum())
+    if twice:
+        errors.add(
+            f"{twice} rows repeat a unit and period",
+            where=f"{where}, columns '{unit}' and '{when_column}'",
+            remedy="A panel has one row for each: add them up, or drop the copies.",
+        )
+    values = {
+        name: errors.attempt(lambda n=name: number_column(df, n, where=where))  # type: ignore[misc]
+        for name in outcomes
+    }
+    if cluster is not None:
+        errors.attempt(lambda: refuse_changing(df, number, cluster, "cluster", where))
+    errors.stop(where)
+    assert found is not None
+    when, grid, monthly = found
+    if grid.size < 2:
+        errors.add("there is only one period", where=f"{where}, column '{when_column}'")
+    start = errors.attempt(
+        lambda: first_treated(
+            df, number, when, first=first_column, treated=treated, never=never, monthly=monthly,
+            where=where,
+        )
+    )  # fmt: skip
+    known = [*names, *([weight] if weight else []), *groups.values()]
+    rows = errors.attempt(
+        lambda: constant_or_read(
+            df, number, when, known, covariate_period, monthly=monthly, where=where
+        )
+    )
+    errors.stop(where)
+    assert start is not None and rows is not None
+    own = df.iloc[np.maximum(rows, 0)].reset_index(drop=True)
+    w = np.ones(n)
+    if weight is not None:
+        w = _or(errors.attempt(lambda: weights_of(own, weight, rows >= 0, where=where)), w)
+    late = start > grid[0]
+    weighted, placed = w > 0, rows >= 0
+    keep = late & weighted & placed
+    steps = [
+        ("units_in_file", np.ones(n, dtype=bool)),
+        ("positive_weight", weighted),
+        ("row_in_covariate_period", weighted & placed),
+        ("not_treated_in_first_period", keep),
+    ]
+    _refuse_no_comparison(start[keep], grid, errors, where=where, left=int((~late).sum()))
+    errors.stop(where)
+    at = np.flatnonzero(keep)
+    own = own.iloc[at].reset_index(drop=True)
+    numeric = errors.attempt(lambda: numeric_covariates(own, names, where=where))
+    levels = {
+        name: errors.attempt(lambda c=column: subgroup_of(own[c]))  # type: ignore[misc]
+        for name, column in groups.items()
+    }
+    errors.stop(where)
+    assert numeric is not None
+    row_of = np.full(n, -1, dtype=np.int64)
+    row_of[at] = np.arange(at.size)
+    target, place = row_of[number], np.searchsorted(grid, when)
+    inside = target >= 0
+    y = np.full((at.size, grid.size, len(outcomes)), np.nan)
+    for k, column in enumerate(values.values()):
+        assert column is not None
+        y[target[inside], place[inside], k] = column[inside]
+    person = np.arange(at.size, dtype=np.int64)
+    if cluster is not None:
+        person = pd.factorize(own[cluster], sort=True)[0].astype(np.int64)
+    declared = units or {}
+    return StaggeredPanel(
+        outcomes=y,
+        outcome_names=outcomes,
+        units=tuple(declared.get(k, unit_of(values[k])) for k in outcomes),  # type: ignore[arg-type]
+        periods=grid,
+        first=start[at],
+        covariates=numeric[0],
+        covariate_names=numeric[1],
+        weight=w[at],
+        cluster=person,
+        subgroups={name: one for name, one in levels.items() if one is not None},
+        population=population,
+        estimand=estimand,
+        programme=programme,
+        cluster_kind=cluster or "unit",
+        monthly=monthly,
+        attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
+        fingerprint=frame_fingerprint(df[[c for c in dict.fromkeys(read) if c]]),
+    )
+
+
+def _either(
+    errors: Errors,
+    name: str,
+    value: str | None,
+    other: str,
+    second: str | None,
+    *,
+    where: str,
+    needed: bool = True,
+) -> str | None:
+    """The column given under one of two names; an error when under both, or (``needed``) neither."""
+    if value is not None and second is not None:
+        errors.add(f"'{name}' and '{other}' mean the same: give one", where=where)
+    if value is None and second is None and needed:
+        errors.add(f"{name} must be given", where=where, remedy=f"Say {name} = a column.")
+    return value if value is not None else second
+
+
+def _or(found: Floats | None, default: Floats) -> Floats:
+    return default if found is None else found
+
+
+def _refuse_no_comparison(
+    start: Floats, grid: NDArray[np.int64], errors: Errors, *, where: str, left: int
+) -> None:
+    """An error unless some unit is treated inside the panel and some other is untreated meanwhile."""
+    inside = np.unique(start[start <= grid[-1]])
+    beside = f" ({left} units treated in the first period are left out)" if left else ""
+    if not inside.size:
+        errors.add(
+            f"no unit is first treated after the first period and by the last{beside}",
+            where=where,
+            remedy="Check the column of first treated periods against the periods of the file.",
+        )
+    elif inside.size == 1 and not (start > grid[-1]).any():
+        errors.found.append(
+            InputError(
+                f"all {start.size} units are first treated in the same period{beside}: "
+                "none is left to compare with",
+                where=where,
+                remedy="Add units that are never treated, or treated later.",
+            )
+        )

@@ -1,0 +1,233 @@
+"""The rows of a roll-out panel: periods, first treated periods, what must be constant in a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tiltakeval.design.columns import as_text, refuse_missing
+from tiltakeval.design.panel_rows import refuse_changing
+from tiltakeval.errors import InputError
+from tiltakeval.months import parse_month
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: More different periods than this is a coding error (days, not months), not a panel.
+MAX_PERIODS = 1200
+
+
+def periods_of(df: pd.DataFrame, column: str, *, where: str) -> tuple[Ints, Ints, bool]:
+    """Every row's period, the periods there are in order, and whether they are months.
+
+    Raises InputError for missing values, or any that is neither a whole number nor a month.
+    """
+    place = f"{where}, column '{column}'"
+    refuse_missing(df[column], column=column, what="period", where=where)
+    values, monthly = whole(df[column], where=place)
+    if not np.isfinite(values).all():
+        raise InputError(f"{int((~np.isfinite(values)).sum())} periods are infinite", where=place)
+    when = values.astype(np.int64)
+    grid = np.unique(when)
+    if grid.size > MAX_PERIODS:
+        raise InputError(f"{grid.size} different periods: more than {MAX_PERIODS}", where=place)
+    return when, grid, monthly
+
+
+def whole(values: pd.Series, *, where: str) -> tuple[Floats, bool]:
+    """Whole numbers or months as numbers (infinite values stay, missing are NaN); are they months?"""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        values = values.dt.strftime("%Y-%m")
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        bad = int((np.isfinite(array) & (array != np.round(array))).sum())
+        if bad:
+            raise InputError(f"{bad} of {len(values)} values aren't whole numbers", where=where)
+        return array, False
+    months = {text: _month(text) for text in values.dropna().unique()}
+    bad = int(values.map(lambda text: text in months and months[text] is None).sum())
+    if bad:
+        raise InputError(
+            f"{bad} of {len(values)} values are neither a whole number nor a month YYYY-MM",
+            where=where,
+        )
+    return values.map(months).to_numpy(dtype=np.float64), True
+
+
+def _month(text: object) -> int | None:
+    try:
+        return parse_month(str(text))
+    except InputError:
+        return None
+
+
+def number_column(df: pd.DataFrame, name: str, *, where: str) -> Floats:
+    """[rows] a numeric outcome in double precision, NaN where missing. Raises InputError."""
+    values = df[name]
+    place = f"{where}, column '{name}'"
+    if not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
+        raise InputError(
+            "an outcome must be a number",
+            where=place,
+            remedy="Code it as a number (0/1 for a share).",
+        )
+    array = values.astype("float64").to_numpy(dtype=np.float64)
+    infinite = int(np.isinf(array).sum())
+    if infinite:
+        raise InputError(
+            f"{infinite} of {len(array)} values of the outcome are infinite",
+            where=place,
+            remedy="A logarithm of zero? Leave these values empty, or use another scale.",
+        )
+    if not np.isfinite(array).any():
+        raise InputError("no value of the outcome is observed", where=place)
+    return array
+
+
+def first_treated(
+    df: pd.DataFrame,
+    unit: Ints,
+    when: Ints,
+    *,
+    first: str | None,
+    treated: str | None,
+    never: int | str | None,
+    monthly: bool,
+    where: str,
+) -> Floats:
+    """[n] first treated period of every unit, infinite for never. Raises InputError."""
+    if treated is not None:
+        return _from_status(df, unit, when, treated, where=where)
+    assert first is not None
+    place = f"{where}, column '{first}'"
+    refuse_changing(df, unit, first, "first treated period", where, missing=True)
+    own = df[first].iloc[np.unique(unit, return_index=True)[1]]
+    said = own.map(as_text) == as_text(never) if never is not None else own.isna()
+    own = own.where(~said)
+    months = not (pd.api.types.is_numeric_dtype(own) or own.isna().all())
+    if (
+        months
+        and not monthly
+        and pd.to_numeric(own, errors="coerce").notna().sum() == own.notna().sum()
+    ):
+        own, months = pd.to_numeric(own), False
+    if months != monthly and own.notna().any() and not (monthly and _only_zero(own)):
+        raise InputError(
+            "first treated periods and periods are written differently",
+            where=place,
+            remedy="Write both as whole numbers, or both as months YYYY-MM.",
+        )
+    if monthly and _only_zero(own):
+        return np.full(own.size, np.inf)
+    values, _ = whole(own, where=place)
+    zero_is_never = bool((when > 0).all())
+    values = np.where(np.isnan(values) | ((values == 0) & zero_is_never), np.inf, values)
+    if np.isneginf(values).any():
+        raise InputError("a first treated period is minus infinity", where=place)
+    return values
+
+
+def _only_zero(own: pd.Series) -> bool:
+    return bool((own.dropna().map(as_text) == "0").all())
+
+
+def _from_status(df: pd.DataFrame, unit: Ints, when: Ints, column: str, *, where: str) -> Floats:
+    """First period with status 1. Raises InputError when a unit goes back to 0."""
+    place = f"{where}, column '{column}'"
+    refuse_missing(df[column], column=column, what="treatment status", where=where)
+    values = df[column]
+    plain = values.isin([0, 1])
+    if not plain.all():
+        raise InputError(
+            f"{int((~plain).sum())} of {len(values)} values are neither 0 nor 1",
+            where=place,
+            remedy="The status is 0 until the unit is treated and 1 from then on.",
+        )
+    on = values.astype("float64").to_numpy() == 1
+    start = np.full(int(unit.max()) + 1, np.inf)
+    np.minimum.at(start, unit[on], when[on].astype(np.float64))
+    back = np.unique(unit[~on & (when > start[unit])]).size
+    if back:
+        raise InputError(
+            f"{back} treated units become untreated again",
+            where=place,
+            remedy="This design is for treatment that lasts. Count from the first start (first = a "
+            "column) if what follows it is meant as part of the effect.",
+        )
+    return start
+
+
+def constant_or_read(
+    df: pd.DataFrame,
+    unit: Ints,
+    when: Ints,
+    columns: Sequence[str],
+    period: int | str | None,
+    *,
+    monthly: bool,
+    where: str,
+) -> Ints:
+    """[n] the row of each unit in which its constant columns are read, -1 for none.
+
+    Without a ``period`` the columns must not change within a unit. Raises InputError.
+    """
+    if not columns or period is None:
+        for column in dict.fromkeys(columns):
+            changing = _changing(df, unit, column)
+            if changing:
+                raise InputError(
+                    f"the values change within {changing} units",
+                    where=f"{where}, column '{column}'",
+                    remedy="Say covariate_period = the period whose values count, before anybody "
+                    "is treated.",
+                )
+        return np.unique(unit, return_index=True)[1].astype(np.int64)
+    at = _one_period(period, monthly)
+    rows = np.full(int(unit.max()) + 1, -1, dtype=np.int64)
+    here = np.flatnonzero(when == at)
+    if not here.size:
+        raise InputError(
+            f"no unit has a row in period {period}", where=f"{where}, covariate_period"
+        )
+    rows[unit[here]] = here
+    return rows
+
+
+def _changing(df: pd.DataFrame, unit: Ints, column: str) -> int:
+    codes = pd.factorize(df[column], use_na_sentinel=False)[0]
+    first = codes[np.unique(unit, return_index=True)[1]]
+    return int(np.unique(unit[codes != first[unit]]).size)
+
+
+def _one_period(value: int | str, monthly: bool) -> int:
+    if isinstance(value, str):
+        text = value.strip()
+        if monthly or not text.lstrip("-").isdigit():
+            return parse_month(text)
+        return int(text)
+    return int(value)
+
+
+def weights_of(own: pd.DataFrame, column: str, placed: NDArray[np.bool_], *, where: str) -> Floats:
+    """[n] weights, at least 0; 0 for units without a row to read them in. Raises InputError."""
+    place = f"{where}, column '{column}'"
+    values = own[column]
+    if not pd.api.types.is_numeric_dtype(values):
+        raise InputError("weights must be numbers", where=place)
+    array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = int((~np.isfinite(array[placed])).sum())
+    if bad:
+        raise InputError(f"{bad} of {int(placed.sum())} units have no weight", where=place)
+    negative = int((array[placed] < 0).sum())
+    if negative:
+        raise InputError(
+            f"{negative} of {int(placed.sum())} weights are negative",
+            where=place,
+            remedy="A weight is the number of units that a unit stands for, at least 0.",
+        )
+    if not (array[placed] > 0).any():
+        raise InputError("every weight is zero", where=place)
+    return np.where(placed, array, 0.0)

@@ -1,0 +1,142 @@
+"""Checks of a roll-out: trends before treatment, cells without estimate, covariates, overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tiltakeval.diagnostics.placebo import wald
+from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.table import Estimates
+
+#: Terms tested jointly before treatment, and what the rows of each are.
+OVER = {"effect_by_event_time": "event_time", "effect": "cohort_and_period"}
+
+
+def rollout(*, estimates: Estimates, pretrend_level: float = 0.05) -> tuple[Check, ...]:
+    """The checks of a group-time estimator's result (with its influence and run)."""
+    return (
+        *_pretrends(estimates, pretrend_level),
+        *_cells(estimates),
+        *_covariates(estimates),
+        *_trimmed(estimates),
+        *_left_out(estimates),
+    )
+
+
+def _pretrends(estimates: Estimates, level: float) -> Iterator[Check]:
+    """Joint tests that effects before treatment (and its anticipation) are zero, all units.
+
+    Hotelling's T squared of the rows by event time, and of those by cohort and period; ``statistic`` is
+    the p value. Passing doesn't show that trends are parallel: it shows no departure that is large
+    against the errors, which ``largest_error`` in the message gives.
+    """
+    ahead = int(estimates.run.get("options", {}).get("anticipation", 0))
+    table = estimates.table
+    for term, over in OVER.items():
+        rows = table[
+            (table["term"] == term)
+            & (table["subgroup"] == "all")
+            & (table["status"] == "ok")
+            & (table["horizon"] < -ahead).fillna(False)
+        ]
+        for outcome in dict.fromkeys(table["outcome"]):
+            mine = rows[rows["outcome"] == outcome]
+            at = mine.index.to_numpy(dtype=np.int64)
+            test = None
+            if at.size and estimates.influence is not None:
+                theta = mine["estimate"].to_numpy(dtype=np.float64)
+                units = float(mine[["n_treated", "n_comparison"]].min().min())
+                influence = estimates.influence
+                test = wald(theta, influence.columns(at), units, influence.form)
+            message: dict[str, Any] = {"over": over, "rows": int(at.size)}
+            if test is None:
+                yield Check(
+                    key="pretrend",
+                    status="not_evaluated",
+                    scope={"outcome": outcome, "over": over},
+                    threshold=level,
+                    message={
+                        **message,
+                        "why": "more rows than the units can bear"
+                        if at.size
+                        else "no period before",
+                    },
+                )
+                continue
+            yield Check(
+                key="pretrend",
+                status="passed" if test.p_value >= level else "failed",
+                scope={"outcome": outcome, "over": over},
+                statistic=test.p_value,
+                threshold=level,
+                message={
+                    **message,
+                    "wald": test.statistic,
+                    "rank": test.rank,
+                    "largest_error": float(mine["std_error"].max()),
+                },
+                detail=mine[["cohort", "period", "horizon", "estimate", "std_error"]].reset_index(
+                    drop=True
+                ),
+            )
+
+
+def _cells(estimates: Estimates) -> Iterator[Check]:
+    lost = estimates.run.get("not_supported", [])
+    if lost:
+        detail = pd.DataFrame(lost)
+        yield Check(
+            key="cells_not_supported",
+            status="informative",
+            statistic=float(len(lost)),
+            message={"reasons": sorted(set(detail["reason"]))},
+            detail=detail,
+        )
+
+
+def _covariates(estimates: Estimates) -> Iterator[Check]:
+    everywhere = list(estimates.run.get("collinear", []))
+    somewhere = list(estimates.run.get("collinear_in_cells", []))
+    if everywhere or somewhere:
+        yield Check(
+            key="collinear_covariates",
+            status="informative",
+            statistic=float(len({*everywhere, *somewhere})),
+            message={"dropped": everywhere, "dropped_in_some_cells": somewhere},
+        )
+
+
+def _trimmed(estimates: Estimates) -> Iterator[Check]:
+    found = estimates.run.get("trimmed", [])
+    if found:
+        detail = pd.DataFrame(found)
+        yield Check(
+            key="overlap_in_cells",
+            status="failed",
+            statistic=float(detail["units"].max()),
+            message={"cells": len(found)},
+            detail=detail,
+            counts=("units",),
+        )
+
+
+def _left_out(estimates: Estimates) -> Iterator[Check]:
+    steps = estimates.attrition.removed()
+    lost = steps[steps["removed_units"].fillna(0) > 0]
+    if len(lost):
+        detail = lost[["step", "removed_units"]].reset_index(drop=True)
+        yield Check(
+            key="units_left_out",
+            status="informative",
+            statistic=float(detail["removed_units"].sum()),
+            message={
+                f"{step}": int(count)
+                for step, count in zip(detail["step"], detail["removed_units"])
+            },
+            detail=detail,
+            counts=("removed_units",),
+        )

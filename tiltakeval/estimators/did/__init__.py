@@ -1,0 +1,1 @@
+"""Difference-in-differences under staggered roll-outs."""

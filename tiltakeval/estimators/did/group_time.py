@@ -1,0 +1,168 @@
+"""Effects of a staggered roll-out by cohort and period, and their averages."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from tiltakeval import __version__
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimates.combine import with_bands, with_inference
+from tiltakeval.estimates.inference import MAX_GROUPS, Influence
+from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.estimators.did.level import estimate_level
+from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.rows import BANDS, Rows, levels_of
+from tiltakeval.estimators.numerics.groups import deal_groups
+
+COMPARISONS = {
+    "never": "never",
+    "not_yet": "not_yet",
+    "never_treated": "never",
+    "not_yet_treated": "not_yet",
+}
+_CHOICES = {
+    "method": ("dr", "ipw", "reg"),
+    "base": ("varying", "universal"),
+    "divisor": ("g_minus_1", "g"),
+}
+EXACT_BELOW = 4e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupTimeATT:
+    """Effects on each cohort of a roll-out, period by period. Callaway & Sant'Anna (2021).
+
+    ``method``: doubly robust (``dr``), normalised weights (``ipw``) or outcome regression (``reg``);
+    they are one where there are no covariates. ``comparison``: units ``never`` treated, or all
+    ``not_yet`` treated. ``base``: periods before treatment are measured from the period before them
+    (``varying``), or like effects from the last period before treatment (``universal``).
+    ``anticipation``: how many periods before its start treatment may already matter. ``balance``:
+    averages by event time use cohorts seen that many periods after start. Cohorts or comparisons of
+    fewer than ``min_clusters`` clusters get no estimate (with one, the error would be that of the
+    comparison only). Comparison units with a propensity above ``max_propensity`` are left out, and
+    counted in a check.
+
+    A cell uses the units seen both in its period and in its base: long differences of the same units.
+    With rows missing at random given the covariates it estimates the same effects; else it describes the
+    units seen twice. Cohorts weigh by all their units in averages.
+
+    Errors are clustered by the design's ``cluster``; averages include that cohorts' sizes are estimated.
+    The variance is the sum of squared cluster influences times G / (G - 1), as everywhere here; R's did
+    and its ports leave the factor out, which ``divisor = "g"`` does too.
+    """
+
+    method: Literal["dr", "ipw", "reg"] = "dr"
+    comparison: Literal["not_yet", "never", "not_yet_treated", "never_treated"] = "not_yet"
+    base: Literal["varying", "universal"] = "varying"
+    anticipation: int = 0
+    balance: int | None = None
+    min_clusters: int = 2
+    max_propensity: float = 0.995
+    divisor: Literal["g_minus_1", "g"] = "g_minus_1"
+    level: float = 0.95
+    bands: bool = True
+    draws: int = 999
+    seed: int = 0
+
+    def estimate(self, design: StaggeredPanel) -> Estimates:
+        """Rows by cohort and period (term ``effect``), and averages (``effect_overall``,
+        ``effect_by_cohort``, ``effect_by_period``, ``effect_by_event_time``, ``effect_over_...`` the
+        means of these, ``cumulated_path``), by outcome and subgroup. Raises InputError.
+        """
+        began = time.process_time()
+        self._check()
+        comparison = COMPARISONS[self.comparison]
+        last = float(design.periods[-1]) + self.anticipation
+        if comparison == "never" and not (design.first > last).any():
+            raise InputError(
+                "no unit is never treated",
+                where="comparison",
+                remedy="Say comparison=not_yet to compare with units treated later.",
+            )
+        plan = list(
+            cells(
+                design,
+                comparison=comparison,  # type: ignore[arg-type]
+                base=self.base,
+                anticipation=self.anticipation,
+            )
+        )
+        size = design.n * len(plan) * len(design.outcome_names)
+        groups = deal_groups(
+            design.cluster,
+            kind=design.cluster_kind,
+            max_groups=max(design.n, MAX_GROUPS) if size <= EXACT_BELOW else MAX_GROUPS,
+        )
+        rows = Rows(design, groups, self.balance, self.divisor)
+        for label, inside in levels_of(design):
+            for k in range(len(design.outcome_names)):
+                found = estimate_level(
+                    design,
+                    plan,
+                    inside,
+                    k,
+                    groups,
+                    method=self.method,
+                    min_clusters=self.min_clusters,
+                    max_propensity=self.max_propensity,
+                )
+                rows.add(label, k, inside, found)
+        table = tidy(rows.table()).assign(
+            population=f"{design.population}:att",
+            estimand=design.estimand,
+            programme=design.programme,
+            time_origin=design.time_origin,
+            source=f"tiltakeval {__version__} group_time_att",
+        )
+        run: dict[str, Any] = {
+            "estimator": type(self).__name__,
+            "options": asdict(self),
+            "design": design.fingerprint,
+            "version": __version__,
+            "groups": groups.count,
+            "cluster": design.cluster_kind,
+            "missing_rows": rows.missing,
+            **rows.notes,
+        }
+        if not rows.columns:
+            run["cpu_seconds"] = round(time.process_time() - began, 4)
+            return Estimates(table, attrition=design.attrition, run=run)
+        influence = Influence(
+            frame=groups.frame,
+            kind=design.cluster_kind,
+            n_clusters=groups.n_clusters,
+            values=dict(rows.values()),
+            rows=dict(rows.positions()),
+        )
+        out = with_inference(table, influence, level=self.level, attrition=design.attrition)
+        if self.bands:
+            for within, terms in BANDS:
+                out = with_bands(
+                    out, within=within, terms=terms, level=self.level, draws=self.draws,
+                    seed=self.seed,
+                )  # fmt: skip
+        run["cpu_seconds"] = round(time.process_time() - began, 4)
+        return Estimates(out.table, influence=out.influence, attrition=design.attrition, run=run)
+
+    def _check(self) -> None:
+        """Raise InputError for a choice there isn't."""
+        for name, valid in _CHOICES.items():
+            if getattr(self, name) not in valid:
+                raise unknown("choice", str(getattr(self, name)), valid, where=name)
+        if self.comparison not in COMPARISONS:
+            raise unknown("comparison", self.comparison, COMPARISONS, where="comparison")
+        if self.anticipation < 0:
+            raise InputError(
+                "anticipation is a number of periods, at least 0", where="anticipation"
+            )
+        if self.balance is not None and self.balance < 0:
+            raise InputError("an event time to balance to is at least 0", where="balance")
+        if self.min_clusters < 1:
+            raise InputError("at least one cluster is needed", where="min_clusters")
+        if not 0 < self.max_propensity <= 1:
+            raise InputError("the highest propensity lies between 0 and 1", where="max_propensity")
+        if not 0.5 < self.level < 1:
+            raise InputError("the level must lie between 0.5 and 1", where="level")

@@ -1,0 +1,76 @@
+"""Which cohorts are compared in which periods, from which base, with whom: before any outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.design.staggered import StaggeredPanel
+
+Kind = Literal["before", "anticipated", "effect"]
+Comparison = Literal["never", "not_yet"]
+Base = Literal["varying", "universal"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cohort (its first treated period) in the period ``t``, against the period ``b`` (positions).
+
+    ``kind`` is ``before`` (a placebo), ``anticipated`` (treatment is known, not begun) or ``effect``.
+    Comparison units are first treated later than ``after``. ``reason`` tells why there is no base.
+    """
+
+    cohort: float
+    t: int
+    b: int
+    kind: Kind
+    after: float
+    reason: str = ""
+
+
+def cells(
+    design: StaggeredPanel, *, comparison: Comparison, base: Base, anticipation: int
+) -> Iterator[Cell]:
+    """Every cohort and period, in order. Callaway & Sant'Anna (2021, Journal of Econometrics 225).
+
+    Effects and anticipated periods are measured from the last period more than ``anticipation`` before
+    the start; periods before that from the period just before them (``varying``) or from the same base
+    (``universal``, whose base period is zero by definition and no cell). The first period has no
+    varying cell. Units first treated more than ``anticipation`` after the last period are never treated
+    as far as the panel goes; units treated between are no cohort, but are not yet treated.
+    """
+    grid = design.periods
+    edge = float(grid[-1]) + anticipation
+    for g in design.cohorts:
+        if g > grid[-1]:
+            continue
+        clear = np.flatnonzero(grid < g - anticipation)
+        for t in range(grid.size):
+            kind: Kind = "effect" if grid[t] >= g else "anticipated"
+            b = int(clear[-1]) if clear.size else -1
+            if grid[t] < g - anticipation:
+                kind = "before"
+                if base == "varying":
+                    b = t - 1
+                if b in (-1, t):
+                    continue
+            if b < 0:
+                if kind == "effect":
+                    why = "no period before treatment"
+                    if anticipation:
+                        why += " and its anticipation"
+                    yield Cell(float(g), t, b, kind, edge, why)
+                continue
+            after = edge
+            if comparison == "not_yet":
+                after = min(edge, float(max(grid[t], grid[b])) + anticipation)
+            yield Cell(float(g), t, b, kind, after)
+
+
+def comparison_units(design: StaggeredPanel, cell: Cell) -> NDArray[np.bool_]:
+    """[n] who the cell's cohort is compared with."""
+    return (design.first > cell.after) & (design.first != cell.cohort)

@@ -1,0 +1,195 @@
+"""From fitted cells to the rows of the result: effects, their averages, who carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.estimates.lockin import CUMULATED_UNIT
+from tiltakeval.estimators.did.aggregate import Average, Known, averages
+from tiltakeval.estimators.did.level import Fitted, Level, Support
+from tiltakeval.estimators.numerics.groups import Groups
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+#: What each simultaneous band runs over, and the terms it is for.
+BANDS = (
+    (("cohort", "period", "horizon"), ("effect",)),
+    (("cohort",), ("effect_by_cohort",)),
+    (("period",), ("effect_by_period",)),
+    (("horizon",), ("effect_by_event_time", "cumulated_path")),
+)
+
+
+def levels_of(design: StaggeredPanel) -> Iterator[tuple[str, Bools]]:
+    """All units, then each subgroup's level: its label and who is in it [n]."""
+    yield "all", np.ones(design.n, dtype=bool)
+    for name, group in design.subgroups.items():
+        for i in range(len(group.levels)):
+            yield group.label(name, i), group.codes == i
+
+
+class Rows:
+    """Gathers rows with their influence; ``notes`` are for the run."""
+
+    def __init__(
+        self, design: StaggeredPanel, groups: Groups, balance: int | None, divisor: str
+    ) -> None:
+        self.design, self.groups, self.balance = design, groups, balance
+        self.scale = np.sqrt((groups.count - 1) / groups.count) if divisor == "g" else 1.0
+        self.records: list[dict[str, Any]] = []
+        self.columns: list[Floats] = []
+        self.places: list[NDArray[np.int64]] = []
+        self.notes: dict[str, Any] = {
+            "not_supported": [],
+            "collinear": [],
+            "collinear_in_cells": [],
+            "trimmed": [],
+        }
+        gaps = int(np.isnan(design.outcomes).sum())
+        self.missing = f"{gaps} of {design.outcomes.size} unit-periods; " + (
+            "each cell uses the units seen in both of its periods" if gaps else "none missing"
+        )
+
+    def table(self) -> pd.DataFrame:
+        """All rows."""
+        return pd.DataFrame(self.records)
+
+    def values(self) -> Iterator[tuple[str, Floats]]:
+        """Influence by block."""
+        return ((f"did/{i}", z) for i, z in enumerate(self.columns))
+
+    def positions(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """Rows by block."""
+        return ((f"did/{i}", at) for i, at in enumerate(self.places))
+
+    def add(self, label: str, outcome: int, inside: Bools, level: Level) -> None:
+        """The rows of one outcome in one subgroup."""
+        design, name = self.design, self.design.outcome_names[outcome]
+        common = {"subgroup": label, "outcome": name, "unit": design.units[outcome]}
+        columns: list[Floats] = []
+        places: list[int] = []
+        for one in level.cells:
+            cell = one.cell
+            if one.z is not None:
+                places.append(len(self.records))
+                columns.append(one.z)
+            self.records.append(
+                {
+                    **common,
+                    "term": "effect",
+                    "cohort": design.label(cell.cohort),
+                    "period": design.label(design.periods[cell.t]),
+                    "horizon": self._event(one),
+                    "estimate": one.att,
+                    "status": "ok" if one.z is not None else "not_supported",
+                    **self._counts([one.support] if one.support else []),
+                }
+            )
+            if one.reason:
+                self.notes["not_supported"].append(
+                    {
+                        "subgroup": label,
+                        "outcome": name,
+                        "cohort": design.label(cell.cohort),
+                        "period": design.label(design.periods[cell.t]),
+                        "reason": one.reason,
+                    }
+                )
+            if one.support is not None and one.support.trimmed:
+                self.notes["trimmed"].append(
+                    {
+                        "subgroup": label,
+                        "outcome": name,
+                        "cohort": design.label(cell.cohort),
+                        "period": design.label(design.periods[cell.t]),
+                        "units": one.support.trimmed,
+                    }
+                )
+        for key, found in (
+            ("collinear", level.dropped),
+            ("collinear_in_cells", level.dropped_in_cells),
+        ):
+            self.notes[key] += [c for c in found if c not in self.notes[key]]
+        self._averages(common, inside, level, columns, places)
+        if columns:
+            self.columns.append(np.stack(columns, axis=1) * self.scale)
+            self.places.append(np.array(places, dtype=np.int64))
+
+    def _event(self, one: Fitted) -> int:
+        return int(self.design.periods[one.cell.t] - one.cell.cohort)
+
+    def _averages(
+        self,
+        common: dict[str, Any],
+        inside: Bools,
+        level: Level,
+        columns: list[Floats],
+        places: list[int],
+    ) -> None:
+        design = self.design
+        cohorts = design.cohorts
+        good = [one for one in level.cells if one.z is not None]
+        known = [
+            Known(
+                cohort=int(np.searchsorted(cohorts, one.cell.cohort)),
+                period=one.cell.t,
+                event=self._event(one),
+                att=one.att,
+                effect=one.cell.kind == "effect",
+            )
+            for one in good
+        ]
+        own = inside & np.isfinite(design.first)
+        code = np.searchsorted(cohorts, design.first[own])
+        members = np.zeros((int(own.sum()), cohorts.size))
+        members[np.arange(code.size), code] = design.weight[own]
+        size: Floats = members.sum(axis=0)
+        by_group = self.groups.add_up(members, np.flatnonzero(own))
+        att = np.array([one.att for one in good])
+        z = np.stack(columns, axis=1) if columns else np.zeros((self.groups.size, 0))
+        for row in averages(known, size, balance=self.balance):
+            record = {**common, **self._labels(row, common["unit"]), "status": "not_supported"}
+            if row.known:
+                used = np.flatnonzero(row.cells)
+                places.append(len(self.records))
+                columns.append(z[:, used] @ row.cells[used] + by_group @ row.sizes)
+                carried = [one.support for one in (good[i] for i in used) if one.support]
+                record |= {"estimate": float(row.cells @ att), "status": "ok"}
+                record |= self._counts(carried)
+            self.records.append(record)
+
+    def _labels(self, row: Average, unit: str) -> dict[str, Any]:
+        design = self.design
+        labels: dict[str, Any] = {"term": row.term}
+        if row.cohort is not None:
+            labels["cohort"] = design.label(design.cohorts[row.cohort])
+        if row.period is not None:
+            labels["period"] = design.label(design.periods[row.period])
+        if row.event is not None:
+            labels["horizon"] = row.event
+        if row.term == "cumulated_path" and design.monthly:
+            labels["unit"] = CUMULATED_UNIT.get(unit, unit)
+        return labels
+
+    def _counts(self, carried: Sequence[Support]) -> dict[str, Any]:
+        """Distinct units and clusters behind a row; the effective number of its weakest cell."""
+        if not carried:
+            return {}
+        return {
+            "n_treated": _ones([one.treated for one in carried]),
+            "n_comparison": _ones([one.comparison for one in carried]),
+            "n_clusters": _ones([one.clusters for one in carried]),
+            "n_effective": min(one.effective for one in carried),
+        }
+
+
+def _ones(masks: Sequence[NDArray[np.uint8]]) -> int:
+    distinct = {id(mask): mask for mask in masks}
+    return int(np.bitwise_count(np.bitwise_or.reduce(list(distinct.values()))).sum())
