@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval.design.columns import (
-    frame_fingerprint,
     listed,
     numeric_covariates,
     refuse_missing,
@@ -22,9 +21,12 @@ from tiltakeval.design.cross_section import ESTIMANDS, Subgroup
 from tiltakeval.design.panel_rows import Errors, refuse_changing
 from tiltakeval.design.staggered_rows import (
     constant_or_read,
+    fingerprint_of,
     first_treated,
     number_column,
     periods_of,
+    places,
+    repeated,
     weights_of,
 )
 from tiltakeval.errors import InputError, unknown
@@ -146,7 +148,7 @@ def staggered_from_frame(
     number = pd.factorize(df[unit])[0].astype(np.int64)
     n = int(number.max()) + 1
     found = errors.attempt(lambda: periods_of(df, when_column, where=where))
-    twice = int(df.duplicated([unit, when_column]).sum())
+    twice = 0 if found is None else repeated(number, found[0], found[1])
     if twice:
         errors.add(
             f"{twice} rows repeat a unit and period",
@@ -204,8 +206,8 @@ def staggered_from_frame(
     assert numeric is not None
     row_of = np.full(n, -1, dtype=np.int64)
     row_of[at] = np.arange(at.size)
-    target, place = row_of[number], np.searchsorted(grid, when)
-    inside = target >= 0
+    target, place = row_of[number], places(when, grid)
+    inside = slice(None) if keep.all() else target >= 0
     y = np.full((at.size, grid.size, len(outcomes)), np.nan)
     for k, column in enumerate(values.values()):
         assert column is not None
@@ -231,7 +233,9 @@ def staggered_from_frame(
         cluster_kind=cluster or "unit",
         monthly=monthly,
         attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
-        fingerprint=frame_fingerprint(df[[c for c in dict.fromkeys(read) if c]]),
+        fingerprint=fingerprint_of(
+            [c for c in dict.fromkeys(read) if c], y, grid, start[at], numeric[0], w[at], person
+        ),
     )
 
 

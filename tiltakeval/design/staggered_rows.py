@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval.design.columns import as_text, refuse_missing
-from tiltakeval.design.panel_rows import refuse_changing
 from tiltakeval.errors import InputError
 from tiltakeval.months import parse_month
 
@@ -31,7 +31,11 @@ def periods_of(df: pd.DataFrame, column: str, *, where: str) -> tuple[Ints, Ints
     if not np.isfinite(values).all():
         raise InputError(f"{int((~np.isfinite(values)).sum())} periods are infinite", where=place)
     when = values.astype(np.int64)
-    grid = np.unique(when)
+    low, high = int(when.min()), int(when.max())
+    if high - low < 100 * MAX_PERIODS:  # counting is faster than sorting
+        grid = low + np.flatnonzero(np.bincount(when - low))
+    else:
+        grid = np.unique(when)
     if grid.size > MAX_PERIODS:
         raise InputError(f"{grid.size} different periods: more than {MAX_PERIODS}", where=place)
     return when, grid, monthly
@@ -62,6 +66,27 @@ def _month(text: object) -> int | None:
         return parse_month(str(text))
     except InputError:
         return None
+
+
+def places(when: Ints, grid: Ints) -> Ints:
+    """Position of every period in the grid."""
+    if grid.size == grid[-1] - grid[0] + 1:
+        return when - grid[0]
+    return np.searchsorted(grid, when).astype(np.int64)
+
+
+def fingerprint_of(names: Sequence[str], *arrays: NDArray) -> str:
+    """A short hash of columns' names and of the arrays read from them."""
+    digest = hashlib.sha256("|".join(names).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def repeated(unit: Ints, when: Ints, grid: Ints) -> int:
+    """How many rows repeat a unit and period."""
+    code = unit * grid.size + places(when, grid)
+    return int(code.size - np.count_nonzero(np.bincount(code)))
 
 
 def number_column(df: pd.DataFrame, name: str, *, where: str) -> Floats:
@@ -103,8 +128,14 @@ def first_treated(
         return _from_status(df, unit, when, treated, where=where)
     assert first is not None
     place = f"{where}, column '{first}'"
-    refuse_changing(df, unit, first, "first treated period", where, missing=True)
-    own = df[first].iloc[np.unique(unit, return_index=True)[1]]
+    count = changing(df, unit, first)
+    if count:
+        raise InputError(
+            f"the first treated period changes within {count} units",
+            where=place,
+            remedy="A unit is first treated once: the column is the same in all its rows.",
+        )
+    own = df[first].iloc[first_rows(unit)]
     said = own.map(as_text) == as_text(never) if never is not None else own.isna()
     own = own.where(~said)
     months = not (pd.api.types.is_numeric_dtype(own) or own.isna().all())
@@ -176,15 +207,15 @@ def constant_or_read(
     """
     if not columns or period is None:
         for column in dict.fromkeys(columns):
-            changing = _changing(df, unit, column)
-            if changing:
+            count = changing(df, unit, column)
+            if count:
                 raise InputError(
-                    f"the values change within {changing} units",
+                    f"the values change within {count} units",
                     where=f"{where}, column '{column}'",
                     remedy="Say covariate_period = the period whose values count, before anybody "
                     "is treated.",
                 )
-        return np.unique(unit, return_index=True)[1].astype(np.int64)
+        return first_rows(unit)
     at = _one_period(period, monthly)
     rows = np.full(int(unit.max()) + 1, -1, dtype=np.int64)
     here = np.flatnonzero(when == at)
@@ -196,10 +227,25 @@ def constant_or_read(
     return rows
 
 
-def _changing(df: pd.DataFrame, unit: Ints, column: str) -> int:
-    codes = pd.factorize(df[column], use_na_sentinel=False)[0]
-    first = codes[np.unique(unit, return_index=True)[1]]
-    return int(np.unique(unit[codes != first[unit]]).size)
+def first_rows(unit: Ints) -> Ints:
+    """[n] the first row of every unit, units numbered in order of appearance."""
+    rows = np.empty(int(unit.max()) + 1, dtype=np.int64)
+    rows[unit[::-1]] = np.arange(unit.size - 1, -1, -1)
+    return rows
+
+
+def changing(df: pd.DataFrame, unit: Ints, column: str) -> int:
+    """In how many units the column isn't the same in all rows (missing equals missing)."""
+    values = df[column]
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iufb":
+        codes = values.to_numpy()
+    else:
+        codes = pd.factorize(values, use_na_sentinel=False)[0]
+    first = codes[first_rows(unit)][unit]
+    other = codes != first
+    if codes.dtype.kind == "f":
+        other &= ~(np.isnan(codes) & np.isnan(first))
+    return int(np.unique(unit[other]).size)
 
 
 def _one_period(value: int | str, monthly: bool) -> int:

@@ -18,6 +18,7 @@ from tiltakeval.estimators.numerics.groups import Groups
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Bits = NDArray[np.uint8]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def estimate_level(
 ) -> Level:
     """The plan's cells among the units ``inside`` [n]."""
     x, names, dropped = standard_covariates(design, inside)
-    y = design.outcomes[:, :, outcome]
-    full = np.asarray(np.isfinite(y[inside]).all(axis=0))
+    y = np.ascontiguousarray(design.outcomes[:, :, outcome].T)  # periods are read one at a time
+    full = np.array([bool(np.isfinite(column[inside]).all()) for column in y])
     batches: dict[tuple[float, ...], list[int]] = defaultdict(list)
     for i, cell in enumerate(plan):
         # cells of one cohort against the same units are fitted together where nobody is missing
@@ -74,38 +75,43 @@ def estimate_level(
         batches[(cell.cohort, cell.after, -1 if complete else i)].append(i)
     out: dict[int, Fitted] = {}
     lost: set[str] = set()
+    starts: dict[float, Floats] = {}
     for members in batches.values():
         first = plan[members[0]]
         if first.reason:
             out[members[0]] = Fitted(first, reason=first.reason)
             continue
-        treated = inside & (design.first == first.cohort)
-        units = np.flatnonzero(treated | (inside & comparison_units(design, first)))
-        t = np.array([plan[i].t for i in members])
-        b = np.array([plan[i].b for i in members])
-        dy = y[units][:, t] - y[units][:, b]
-        if len(members) == 1:
-            seen = np.isfinite(dy[:, 0])
-            units, dy = units[seen], dy[seen]
-        own = treated[units]
-        reason = _too_few(design, units, own, min_clusters)
+        cohort = np.flatnonzero(inside & (design.first == first.cohort))
+        others = np.flatnonzero(inside & comparison_units(design, first))
+        if not full[[first.t, first.b]].all():
+            cohort, others = (
+                side[np.isfinite(y[first.t, side] - y[first.b, side])] for side in (cohort, others)
+            )
+        units = np.concatenate([cohort, others])
+        dy = np.empty((units.size, len(members)))
+        for j, i in enumerate(members):
+            np.subtract(y[plan[i].t, units], y[plan[i].b, units], out=dy[:, j])
+        reason = _too_few(design, cohort, others, min_clusters)
         if not reason:
             fit = fit_cells(
                 dy=dy,
-                treated=own,
+                treated=cohort.size,
                 x=x[units],
                 weight=design.weight[units],
                 method=method,
                 names=names,
                 max_propensity=max_propensity,
+                start=starts.get(first.cohort),
             )
             reason = fit.reason
             lost |= {names[j] for j in fit.dropped}
         if reason:
             out.update({i: Fitted(plan[i], reason=reason) for i in members})
             continue
+        if fit.coef is not None:
+            starts[first.cohort] = fit.coef
         z = groups.add_up(fit.z, units)
-        support = _support(design, units, own, fit.odds, fit.trimmed)
+        support = _support(design, cohort, others, fit.odds, fit.trimmed)
         for j, i in enumerate(members):
             out[i] = Fitted(plan[i], float(fit.att[j]), z[:, j], support)
     return Level(
@@ -135,40 +141,37 @@ def standard_covariates(
     return centred[:, kept], tuple(names[j] for j in kept), dropped
 
 
-def _too_few(design: StaggeredPanel, units: NDArray[np.int64], own: Bools, least: int) -> str:
+def _too_few(design: StaggeredPanel, cohort: Ints, others: Ints, least: int) -> str:
     """Why the cell has too few units on a side, or nothing."""
-    kind = design.cluster_kind
-    sides = (("treated", own, "in the cohort"), ("comparison", ~own, "to compare with"))
-    for name, side, where in sides:
-        if not side.any():
-            return (
-                f"no {name} unit is seen in both periods"
-                if name == "treated"
-                else ("no comparison unit is left")
-            )
-        count = np.unique(design.cluster[units[side]]).size
+    if not cohort.size:
+        return "no unit of the cohort is seen in both periods"
+    if not others.size:
+        return "no comparison unit is left"
+    kind = "unit" if design.cluster_kind == "unit" else f"cluster ({design.cluster_kind})"
+    for side, where in ((cohort, "in the cohort"), (others, "to compare with")):
+        count = np.unique(design.cluster[side[: 100 * least]]).size
+        if count < least:  # few among the first: count all
+            count = np.unique(design.cluster[side]).size
         if count < least:
-            return (
-                f"only {count} {kind} {where}"
-                if kind == "unit"
-                else (f"only {count} cluster ({kind}) {where}")
-            )
+            return f"only {count} {kind} {where}"
     return ""
 
 
 def _support(
-    design: StaggeredPanel, units: NDArray[np.int64], own: Bools, odds: Floats, trimmed: int
+    design: StaggeredPanel, cohort: Ints, others: Ints, odds: Floats, trimmed: int
 ) -> Support:
-    def bits(where: NDArray[np.int64], size: int) -> Bits:
+    def bits(where: Ints, size: int) -> Bits:
         mask = np.zeros(size, dtype=bool)
         mask[where] = True
         return np.packbits(mask)
 
-    carrying = units[own | (odds > 0)]
+    used = others[odds > 0]
     return Support(
-        treated=bits(units[own], design.n),
-        comparison=bits(units[~own & (odds > 0)], design.n),
-        clusters=bits(design.cluster[carrying], int(design.cluster.max()) + 1),
+        treated=bits(cohort, design.n),
+        comparison=bits(used, design.n),
+        clusters=bits(
+            design.cluster[np.concatenate([cohort, used])], int(design.cluster.max()) + 1
+        ),
         effective=float(odds.sum() ** 2 / (odds @ odds)),
         trimmed=trimmed,
     )

@@ -23,10 +23,11 @@ _ITERATIONS = 60
 
 @dataclass(frozen=True)
 class Propensity:
-    """``score`` [m] and the ``information`` [p, p] at the maximum; or why there is none."""
+    """``score`` [m], ``information`` [p, p] and ``coef`` [p] at the maximum; or why there is none."""
 
     score: Floats
     information: Floats
+    coef: Floats
     reason: str = ""
 
 
@@ -45,7 +46,9 @@ def independent(gram: Floats) -> list[int]:
     return kept
 
 
-def fit_propensity(basis: Floats, treated: Bools, weight: Floats) -> Propensity:
+def fit_propensity(
+    basis: Floats, treated: Bools, weight: Floats, start: Floats | None = None
+) -> Propensity:
     """Maximum-likelihood logit of ``treated`` [m] on ``basis`` [m, p], a constant first, by Newton.
 
     ``weight`` [m] > 0. Two plain steps after convergence take the fit to the last digits.
@@ -53,8 +56,11 @@ def fit_propensity(basis: Floats, treated: Bools, weight: Floats) -> Propensity:
     share = float(weight @ treated / weight.sum())
     coef = np.zeros(basis.shape[1])
     coef[0] = np.log(share / (1 - share))
+    total = float(weight.sum())
+    null = total * float(share * np.log(share) + (1 - share) * np.log(1 - share))
+    coef = coef if start is None else start
     eta = basis @ coef
-    value = null = _likelihood(eta, treated, weight)
+    value = _likelihood(eta, treated, weight)
     polished = 0
     for _ in range(_ITERATIONS):
         score, information = _information(basis, eta, weight)
@@ -66,8 +72,8 @@ def fit_propensity(basis: Floats, treated: Bools, weight: Floats) -> Propensity:
             polished += 1
             coef = coef + step
             eta = basis @ coef
-            if polished == 2:
-                return _judged(basis, eta, treated, weight, null)
+            if polished == 2:  # enough: each step doubles the digits
+                return _judged(basis, coef, treated, weight, null)
             continue
         for _ in range(30):
             trial = basis @ (coef + step)
@@ -79,18 +85,19 @@ def fit_propensity(basis: Floats, treated: Bools, weight: Floats) -> Propensity:
     return _failed("the covariates separate the cohort from the comparison units")
 
 
-def _judged(basis: Floats, eta: Floats, treated: Bools, weight: Floats, null: float) -> Propensity:
+def _judged(basis: Floats, coef: Floats, treated: Bools, weight: Floats, null: float) -> Propensity:
+    eta = basis @ coef
     score, information = _information(basis, eta, weight)
     if _likelihood(eta, treated, weight) > 1e-3 * null:
         return _failed("the covariates separate the cohort from the comparison units")
     certain = int((score[treated] > CERTAIN).sum())
     if certain:
         return _failed("units of the cohort have a propensity of 1: nobody is like them")
-    return Propensity(np.minimum(score, CERTAIN), information)
+    return Propensity(np.minimum(score, CERTAIN), information, coef)
 
 
 def _failed(reason: str) -> Propensity:
-    return Propensity(np.empty(0), np.empty(0), reason)
+    return Propensity(np.empty(0), np.empty(0), np.empty(0), reason)
 
 
 def _information(basis: Floats, eta: Floats, weight: Floats) -> tuple[Floats, Floats]:

@@ -148,10 +148,14 @@ class Rows:
         ]
         own = inside & np.isfinite(design.first)
         code = np.searchsorted(cohorts, design.first[own])
-        members = np.zeros((int(own.sum()), cohorts.size))
-        members[np.arange(code.size), code] = design.weight[own]
-        size: Floats = members.sum(axis=0)
-        by_group = self.groups.add_up(members, np.flatnonzero(own))
+        labels, width = self.groups.labels, cohorts.size
+        place = self.groups.label[own].astype(np.int64) * width + code
+        held: Floats = np.bincount(
+            place, weights=design.weight[own], minlength=labels * width
+        ).astype(np.float64)
+        held = held.reshape(labels, width)
+        size: Floats = held.sum(axis=0)
+        by_group = self.groups.gather(held)
         att = np.array([one.att for one in good])
         z = np.stack(columns, axis=1) if columns else np.zeros((self.groups.size, 0))
         for row in averages(known, size, balance=self.balance):
