@@ -380,6 +380,7 @@ def test_bands_are_wider_than_intervals_and_cover_periods_before() -> None:
         ({"base": "short"}, "base"),
         ({"anticipation": -1}, "anticipation"),
         ({"balance": -1}, "balance"),
+        ({"balance": 5}, "The longest follow-up is 4"),
         ({"min_clusters": 0}, "min_clusters"),
         ({"max_propensity": 0}, "max_propensity"),
         ({"level": 95}, "level"),
@@ -409,3 +410,20 @@ def test_from_the_command_line(shared: Path, capsys: pytest.CaptureFixture) -> N
     assert main([*command, "comparison=nobody"]) == 2
     said = capsys.readouterr().err
     assert "unknown comparison 'nobody'" in said and "Traceback" not in said
+
+
+def test_the_terminal_says_why_an_estimate_is_absent(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    design = make_rollout(60, seed=15)
+    start = np.where(np.isfinite(design.first), 4.0, np.nan)
+    start[np.flatnonzero(np.isfinite(start))[0]] = 6.0
+    df = pd.DataFrame(design.outcomes[:, :, 0], columns=PERIODS).assign(first=start, x=1.0)
+    long = df.rename_axis("unit").reset_index().melt(["unit", "first", "x"], var_name="period")
+    path = tmp_path / "rollout.csv"
+    long.to_csv(path, index=False)
+    settings = ["unit=unit", "period=period", "outcome=value", "first=first", "covariates=x"]
+    assert main(["estimate", "group_time_att", str(path), "--set", *settings]) == 0
+    said = capsys.readouterr().out
+    assert "check cells_not_supported: informative (7)\n  only 1 unit in the cohort" in said
+    assert "check collinear_covariates: informative (1)\n  x" in said

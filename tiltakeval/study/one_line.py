@@ -82,6 +82,8 @@ class Estimation:
             lines.append(
                 f"check {check.key}{' (' + scope + ')' if scope else ''}: {check.status}{found}"
             )
+            for name in ("reasons", "dropped"):  # why estimates or covariates are absent
+                lines += [f"  {said}" for said in check.message.get(name, ())]
         return "\n".join(lines)
 
 

@@ -82,6 +82,13 @@ class GroupTimeATT:
                 where="comparison",
                 remedy="Say comparison=not_yet to compare with units treated later.",
             )
+        longest = max((float(design.periods[-1] - g) for g in design.cohorts), default=-1.0)
+        if self.balance is not None and self.balance > longest:
+            raise InputError(
+                f"no cohort is seen {self.balance} periods after its start",
+                where="balance",
+                remedy=f"The longest follow-up is {longest:.0f}.",
+            )
         plan = list(
             cells(
                 design,
