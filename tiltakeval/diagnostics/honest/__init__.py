@@ -1,0 +1,1 @@
+"""How far results before and after treatment hold where trends aren't parallel. Imports nothing."""
