@@ -13,6 +13,8 @@ from scipy import optimize, stats
 
 from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
 from tiltakeval.diagnostics.honest.breakdown import relative_breakdown, smooth_breakdown
+from tiltakeval.diagnostics.honest.checks import pretrend_power as checked_power
+from tiltakeval.diagnostics.honest.checks import robust_to_trends
 from tiltakeval.diagnostics.honest.event_study import EventStudy, event_study
 from tiltakeval.diagnostics.honest.power import pretrend_power as power_of
 from tiltakeval.diagnostics.honest.relative import _Test, relative_accepts, relative_interval
@@ -331,6 +333,11 @@ def test_rows_of_a_result_from_either_base(shared: Path) -> None:
         np.sqrt((z**2).sum(axis=0) * 43 / 42), table["std_error"], rtol=1e-10
     )
     effect = results[0].select(term="effect_by_event_time", horizon=0).table.iloc[0]
+    own = effect[["conf_low", "conf_high"]].astype(float)  # a t interval, met at Mbar = 0
+    assert np.allclose(table.loc[0, ["conf_low", "conf_high"]].astype(float), own, atol=2e-6)
+    normal, _ = robust_intervals(estimates=results[0], mbar=(0.0,), small_sample=False)
+    half = stats.norm.ppf(0.975) * effect["std_error"]
+    assert abs(normal.table["conf_high"][0] - effect["estimate"] - half) < 2e-6
     assert table["estimate"].iloc[0] == effect["estimate"]
     relative, smooth = checks
     assert relative.status == "passed" and 1.5 < (relative.statistic or 0) < 2
@@ -346,6 +353,16 @@ def test_rows_of_a_result_from_either_base(shared: Path) -> None:
     assert power.detail is not None and list(power.detail["test"]) == ["joint"] * 2 + ["single"] * 2
     assert abs(power.detail["power"].iloc[1] - 0.8) < 1e-6
     assert len(list(lines_of([*checks, power]))) == 3
+
+
+def test_checks_never_stop_an_analysis(shared: Path) -> None:
+    good = found(expansion(shared), base="varying")
+    checks = [*robust_to_trends(estimates=good), *checked_power(estimates=good)]
+    assert [c.scope.get("target") for c in checks] == ["first", "mean", None]
+    assert [c.status for c in checks] == ["passed", "passed", "informative"]
+    bad = good.select(term="effect_overall")
+    for check in (*robust_to_trends(estimates=bad), *checked_power(estimates=bad)):
+        assert check.status == "not_evaluated" and "no rows of term" in check.message["why"]
 
 
 def test_input_that_can_not_be_used() -> None:

@@ -43,6 +43,7 @@ def robust_intervals(
     window: tuple[int, int] | None = None,
     mbars: Sequence[float] = MBARS,
     breakdown_mbar: float = 1.0,
+    small_sample: bool = True,
 ) -> tuple[Estimates, tuple[Check, ...]]:
     """Intervals of every series under each ``mbar`` and ``m``, and a check with each breakdown
     value.
@@ -53,6 +54,9 @@ def robust_intervals(
     and error those it is built around (the effect for Mbar, the shortest interval's centre for
     M), with their influence; no p value.
 
+    With ``small_sample`` the covariance is inflated by (t / z)^2 of the target's degrees of freedom, so
+    that Mbar = 0 gives the estimator's own interval; without it, the papers' normal approximation.
+
     The check ``robust_to_trends`` (by restriction) fails when the breakdown Mbar is below
     ``breakdown_mbar``, fixed in advance; for M, or with nothing to break down, it informs.
     ``statistic`` is the breakdown value, missing where ``message["breakdown"]`` is ``none`` or
@@ -62,15 +66,16 @@ def robust_intervals(
     for series in series_of(
         estimates, at=at, term=term, base=base, anticipation=anticipation, window=window
     ):
+        study = series.inflated(level) if small_sample else series.study
         found: list[tuple[str, Interval]] = [
-            (f"Mbar={v:g}", relative_interval(series.study, v, level=level)) for v in mbar
+            (f"Mbar={v:g}", relative_interval(study, v, level=level)) for v in mbar
         ]
-        found += [(f"M={v:g}", smooth_interval(series.study, v, level=level)) for v in m]
+        found += [(f"M={v:g}", smooth_interval(study, v, level=level)) for v in m]
         if found:
             parts.append(_rows(estimates, series, found, level))
         scope = _scope(estimates, series)
         if mbar:
-            most = relative_breakdown(series.study, level=level, mbars=mbars)
+            most = relative_breakdown(study, level=level, mbars=mbars)
             holds = most.found == "beyond_grid" or (most.value or 0.0) >= breakdown_mbar
             verdict = "passed" if holds else "failed"
             checks.append(
@@ -83,7 +88,7 @@ def robust_intervals(
                 )
             )
         if m:
-            most = smooth_breakdown(series.study, level=level)
+            most = smooth_breakdown(study, level=level)
             checks.append(
                 _check(series, {**scope, "restriction": "smoothness"}, most, "informative", None)
             )

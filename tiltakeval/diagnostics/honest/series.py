@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from tiltakeval.diagnostics.honest.event_study import EventStudy, event_study
 from tiltakeval.errors import InputError, counted
 from tiltakeval.estimates.combine import families
-from tiltakeval.estimates.inference import covariance
+from tiltakeval.estimates.inference import covariance, degrees_of_freedom
 from tiltakeval.estimates.table import Estimates
 
 Floats = NDArray[np.floating]
 Target = int | Literal["mean"] | Mapping[int, float]
 Base = Literal["universal", "varying"]
 TERM = "effect_by_event_time"
+SUPPORT = ("n_treated", "n_comparison")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,18 @@ class Series:
     horizons: NDArray[np.int64]
     mixed: bool
     base: str
+    df: float
+
+    def inflated(self, level: float) -> EventStudy:
+        """The study with its covariance times (t / z)^2 of ``df`` degrees of freedom.
+
+        A normal interval from it is the t interval that every estimator gives.
+        """
+        if not np.isfinite(self.df):
+            return self.study
+        tail = 0.5 + level / 2
+        factor = float(stats.t.ppf(tail, self.df) / stats.norm.ppf(tail)) ** 2
+        return replace(self.study, sigma=self.study.sigma * factor)
 
 
 def series_of(
@@ -142,7 +156,7 @@ def _one(
     matrix[:, family] = local
     point = local @ table["estimate"].to_numpy(dtype=np.float64)
     # the units behind the rows that are tested before treatment, as in `rollout`
-    groups = float(table.loc[before, ["n_treated", "n_comparison"]].astype("float64").min().min())
+    groups = float(table.loc[before, list(SUPPORT)].astype("float64").min().min())
     influence = estimates.influence
     if influence is not None:
         sigma = covariance(influence.columns(family) @ local.T, influence.form)
@@ -158,7 +172,12 @@ def _one(
         )
     weights = _weights(at, times[k:], where) if p else np.zeros(0)
     study = event_study(point, sigma, k, p, weights, groups=groups, where=where)
-    return Series(study, matrix, family, times, mixed, base)
+    df = np.inf
+    if influence is not None:
+        carry = table[~before][weights != 0]
+        units = [carry[name].to_numpy("float64", na_value=np.nan) for name in SUPPORT]
+        df = float(degrees_of_freedom(influence.groups, *units).min())
+    return Series(study, matrix, family, times, mixed, base, df)
 
 
 def _base(
