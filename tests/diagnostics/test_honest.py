@@ -365,6 +365,56 @@ def test_checks_never_stop_an_analysis(shared: Path) -> None:
         assert check.status == "not_evaluated" and "no rows of term" in check.message["why"]
 
 
+def test_one_series_that_fails_leaves_the_others(shared: Path) -> None:
+    df = pd.read_csv(shared / "data" / "ehec.csv")
+    df = df[(df["year"] < 2016) & (df["yexp2"] != 2015)].assign(odd=lambda d: d["stfips"] % 2)
+    design = staggered_from_frame(
+        df, unit="stfips", period="year", outcome="dins", first="yexp2", subgroups="odd"
+    )
+    result = found(design, base="universal")
+    table = result.table
+    lost = (table["subgroup"] == "odd=1") & (table["horizon"] == -4)
+    result = result.take(np.flatnonzero(~lost.fillna(False)))
+    checks = robust_to_trends(estimates=result)
+    by = {(c.scope.get("subgroup"), c.scope.get("target")): c for c in checks}
+    assert set(by) == {
+        (None, "first"), (None, "mean"), ("odd=0", "first"), ("odd=0", "mean"), ("odd=1", None)
+    }  # fmt: skip
+    assert "odd=1: no estimate at event time -4" in by["odd=1", None].message["why"]
+    with pytest.raises(InputError, match="event time -4"):
+        robust_intervals(estimates=result)
+    assert [c.status for c in checked_power(estimates=result)].count("informative") == 2
+
+
+@pytest.mark.parametrize("base", ["universal", "varying"])
+def test_anticipation_moves_the_base_period(shared: Path, base: str) -> None:
+    result = found(expansion(shared), base=base, anticipation=1)
+    series = next(series_of(result))
+    assert list(series.horizons) == [-6, -5, -4, -3, -1, 0, 1]
+    assert list(series.study.weights) == [0, 1, 0] and list(series.study.times) == [
+        -4, -3, -2, -1, 1, 2, 3
+    ]  # fmt: skip
+    effect = result.select(term="effect_by_event_time", horizon=0).table.iloc[0]
+    assert abs(series.study.estimate - effect["estimate"]) < 1e-12
+    assert abs(series.study.std_error - effect["std_error"]) < 1e-12
+    assert list(next(series_of(result, window=(-4, 1))).horizons) == [-4, -3, -1, 0, 1]
+
+
+@pytest.mark.parametrize("unit", [1e7, 1e-7, -1.0])
+def test_the_unit_of_the_outcome_does_not_matter(unit: float) -> None:
+    study = made_up(1, 5, 3, [0.2, 0.3, 0.5])
+    other = replace(study, beta=study.beta * unit, sigma=study.sigma * unit**2)
+    for a, b in (
+        (relative_interval(study, 1.0), relative_interval(other, 1.0)),
+        (smooth_interval(study, 0.1), smooth_interval(other, 0.1 * abs(unit))),
+    ):
+        ends = sorted([b.low / unit, b.high / unit])
+        np.testing.assert_allclose(ends, [a.low, a.high], rtol=1e-7, atol=1e-9)
+    for x, y in zip(power_of(study), power_of(other)):
+        np.testing.assert_allclose(y.slope / abs(unit), x.slope, rtol=1e-6)
+        np.testing.assert_allclose(y.bias_if_passed / abs(unit), x.bias_if_passed, rtol=1e-4)
+
+
 def test_input_that_can_not_be_used() -> None:
     eye, beta = np.eye(4), np.ones(4)
     for bad, said in (
