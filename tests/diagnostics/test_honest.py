@@ -272,6 +272,25 @@ def test_power_in_one_dimension() -> None:
         )
 
 
+def test_published_power() -> None:
+    """He & Wang (2017), figure 2C, as in the R package pretrends: three periods before, four after."""
+    lower = np.zeros((7, 7))
+    lower[np.tril_indices(7)] = [  # its covariance in 1e-7
+        89066, 44883, 59369, 14587, 27501, 30386, 12158, 13506, 9056, 39247, 20328, 14315, 6791,
+        25961, 80659, 13225, 12068, 10168, 17326, 58754, 78816, 19618, 13847, 7090, 22346, 37414,
+        36507, 97884,
+    ]  # fmt: skip
+    sigma = (lower + lower.T - np.diag(np.diag(lower))) * 1e-7
+    beta = [0.0667031, -0.0077018, -0.0307691, 0.0840307, 0.2424418, 0.2198790, 0.1910925]
+    # the slope found by single tests with power 0.4999776, and means of the estimates that pass
+    for at, mean in enumerate([0.06490184, 0.12084694, 0.16946498, 0.22453827]):
+        study = event_study(beta, sigma, 3, 4, np.eye(4)[at])
+        (line,) = (x for x in power_of(study, power=(0.4999776,)) if x.test == "single")
+        assert abs(line.slope - 0.05205871) < 6e-6
+        assert abs(line.bias - (at + 1) * line.slope) < 1e-12
+        assert abs(line.bias_if_passed - mean) < 3e-5
+
+
 @pytest.mark.parametrize("groups", [np.inf, 30.0])
 def test_power_against_plain_simulation(groups: float) -> None:
     study = replace(made_up(2, 4, 2, [0.4, 0.6]), groups=groups)
