@@ -26,12 +26,37 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import build
 
-#: Relative magnitudes: moderndid 0.1, and what the R package's page prints (Mbar, low, high).
-PEERS = {
-    0.5: ((0.02413, 0.06689), (0.0241, 0.0673)),
-    1.0: ((0.01709, 0.07196), (0.0171, 0.0720)),
-    1.5: ((0.00859, 0.07960), (0.00859, 0.0796)),
-    2.0: ((-0.00067, 0.08795), (-0.00107, 0.0883)),
+#: Relative magnitudes, effect in the first year: the results stored with the page of R's HonestDiD.
+PUBLISHED = {
+    0.0: (0.02876563, 0.06431042),
+    0.5: (0.02400190, 0.06724195),
+    1.0: (0.01703951, 0.07200569),
+    1.5: (0.00824493, 0.07970095),
+    2.0: (-0.00091610, 0.08812910),
+}
+#: The same by moderndid 0.1, and by an older version of the R package.
+OTHERS = {
+    0.5: ((0.02413, 0.06689), (0.02413012, 0.06726330)),
+    1.0: ((0.01709, 0.07196), (0.01709372, 0.07196298)),
+    1.5: ((0.00859, 0.07960), (0.00858691, 0.07959883)),
+    2.0: ((-0.00067, 0.08795), (-0.00106703, 0.08834728)),
+}
+#: The mean of both years by the older version.
+MEAN = {
+    0.0: (0.04053047, 0.07512256),
+    0.5: (0.03214178, 0.07981560),
+    1.0: (0.01938432, 0.09014856),
+    1.5: (0.00582426, 0.10350149),
+    2.0: (-0.00853837, 0.11724862),
+}
+#: Smoothness, first year.
+SMOOTH = {
+    0.00: (0.02594148, 0.06072579),
+    0.01: (0.01319703, 0.07867074),
+    0.02: (0.00285700, 0.09071604),
+    0.03: (-0.00714258, 0.10071561),
+    0.04: (-0.01714258, 0.11071561),
+    0.05: (-0.02714258, 0.12071561),
 }
 
 
@@ -55,23 +80,31 @@ def made_up(seed: int, k: int, p: int, weights: object = None, scale: float = 1.
     return event_study(rng.normal(size=k + p) * 2, sigma, k, p, weights)  # type: ignore[arg-type]
 
 
-def test_published_intervals_to_a_step_of_their_grid(shared: Path) -> None:
+def test_published_intervals(shared: Path) -> None:
     est = found(expansion(shared), base="universal")
-    study = next(series_of(est)).study
-    # the peers take errors from a regression, with its factor for 15 coefficients
+    # the others take errors from a regression, with its factor for 15 coefficients
     rows = 43 * 8
-    study = replace(study, sigma=study.sigma * (rows - 1) / (rows - 15))
+    factor = (rows - 1) / (rows - 15)
+    study = next(series_of(est)).study
+    study = replace(study, sigma=study.sigma * factor)
     grid = np.linspace(-20, 20, 1000) * study.std_error
     step = grid[1] - grid[0]
-    for mbar, printed in PEERS.items():
+    for mbar, printed in PUBLISHED.items():
         inside = grid[relative_accepts(study, mbar, grid)]
+        np.testing.assert_allclose([inside[0], inside[-1]], printed, atol=1e-8)  # the same points
         exact = relative_interval(study, mbar)
         assert exact.low <= inside[0] < exact.low + step
         assert exact.high - step < inside[-1] <= exact.high
-        for low, high in printed:
+        for low, high in OTHERS.get(mbar, ()):
             assert abs(inside[0] - low) < step and abs(inside[-1] - high) < step
-    smooth = smooth_interval(study, 0.04)
-    np.testing.assert_allclose([smooth.low, smooth.high], [-0.0172, 0.1107], atol=5.1e-5)
+    mean = next(series_of(est, at="mean")).study
+    mean = replace(mean, sigma=mean.sigma * factor)
+    for mbar, printed in MEAN.items():
+        exact = relative_interval(mean, mbar)
+        np.testing.assert_allclose([exact.low, exact.high], printed, atol=step)
+    for m, printed in SMOOTH.items():
+        smooth = smooth_interval(study, m)
+        np.testing.assert_allclose([smooth.low, smooth.high], printed, atol=5e-5)
 
 
 def brute(
