@@ -1,4 +1,5 @@
-"""Checks of a roll-out: trends before treatment, cells without estimate, covariates, overlap."""
+"""Checks of a roll-out: trends before treatment, what they could hide, cells without estimate,
+covariates, overlap."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tiltakeval.diagnostics.honest.checks import pretrend_power, robust_to_trends
 from tiltakeval.diagnostics.placebo import wald
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
@@ -20,6 +22,8 @@ def rollout(*, estimates: Estimates, pretrend_level: float = 0.05) -> tuple[Chec
     """The checks of a group-time estimator's result (with its influence and run)."""
     return (
         *_pretrends(estimates, pretrend_level),
+        *pretrend_power(estimates=estimates, pretrend_level=pretrend_level),
+        *robust_to_trends(estimates=estimates),
         *_cells(estimates),
         *_covariates(estimates),
         *_trimmed(estimates),

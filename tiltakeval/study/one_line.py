@@ -18,6 +18,7 @@ from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
 from tiltakeval.design.staggered import staggered_from_frame
+from tiltakeval.diagnostics.honest.robust import lines_of
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
@@ -84,6 +85,10 @@ class Estimation:
             )
             for name in ("reasons", "dropped"):  # why estimates or covariates are absent
                 lines += [f"  {said}" for said in check.message.get(name, ())]
+            if check.status == "not_evaluated" and "why" in check.message:
+                lines.append(f"  {check.message['why']}")
+            else:
+                lines += [f"  {said}" for said in lines_of([check])]
         return "\n".join(lines)
 
 

@@ -233,7 +233,7 @@ def lines_of(checks: Sequence[Check]) -> Iterator[str]:
         about = ", ".join(check.scope.values())
         if check.key == "robust_to_trends":
             said = {
-                "value": f"excludes zero up to {m['value']}",
+                "value": f"excludes zero up to {m['value'] or 0.0:.3g}",
                 "none": "does not exclude zero even without violations",
                 "beyond_grid": f"excludes zero up to the end of the grid ({m['searched']:g})",
             }[m["breakdown"]]
