@@ -3,12 +3,12 @@
 A logit that is linear in its covariates misses rules such as "young without upper secondary school".
 Trees would find them, and noise with them: on registers of 20,000 persons they gained less held-out
 likelihood than what is done here, and lost some where the logit was right. Here every indicator
-"covariate above a cut" and every product of two is tried at the fitted logit by its score, which costs two cross products of
-indicators; the strongest are tested with the covariates' share taken out (Rao 1948, Proceedings of
-the Cambridge Philosophical Society 44:50-57) and added one by one, each with those before it taken
-out, while the statistic is above sqrt(2 log(candidates)): about what the largest of as many pure noise
-statistics is (Donoho & Johnstone 1994, Biometrika 81:425-455). Where the logit is right, next to
-nothing is added.
+"covariate above a cut" and every product of two is tried at the fitted logit by its score, which costs
+two cross products of indicators; the strongest are tested with the covariates' share taken out (Rao
+1948, Proceedings of the Cambridge Philosophical Society 44:50-57) and added one by one, each with those
+before it taken out, while the statistic is above sqrt(2 log(candidates)): about what the largest of as
+many pure noise statistics is (Donoho & Johnstone 1994, Biometrika 81:425-455). Where the logit is
+right, next to nothing is added.
 """
 
 from __future__ import annotations
