@@ -47,6 +47,18 @@ def test_those_at_risk_keep_their_weight_and_others_theirs():
     np.testing.assert_allclose(weight @ found, weight.sum(), rtol=1e-4)
 
 
+def test_only_months_at_risk_meet_the_cap():
+    """Two at risk once: one goes, the other is given its weight, above the cap, and keeps it."""
+    stay = np.tile([0.0, np.log(2), np.log(2), np.log(2)], (60, 1))
+    gone = np.zeros((60, 4), dtype=bool)
+    gone[:40, 1:] = True
+    found, met = remaining_weights(
+        stay, gone=gone, weight=np.ones(60), part=None, cap=1.5, groups=1
+    )
+    np.testing.assert_allclose(found[40:, 1:], 3.0)
+    assert met == 20 / 60  # of 20 units in 3 months, each in the first
+
+
 def test_parts_do_not_touch_one_another():
     both = [drawn(600, 8, seed) for seed in (4, 5)]
     stay, gone = (np.concatenate(pair) for pair in zip(*both))

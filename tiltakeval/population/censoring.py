@@ -116,7 +116,7 @@ def remaining_weights(
         before = weight[at] * now[at]
         now = np.where(gone[:, h], 0.0, now * np.exp(step))
         if cap is not None:
-            met += int((now > cap).sum())
+            met += int((now[at] > cap).sum())
             now[at] = np.minimum(now[at], cap)
         counted += int((now > 0).sum())
         if groups and at.size:
