@@ -18,6 +18,7 @@ from tiltakeval.design.columns import (
     unit_of,
 )
 from tiltakeval.design.cross_section import ESTIMANDS, Subgroup
+from tiltakeval.design.entry import check_entry
 from tiltakeval.design.panel_rows import Errors, refuse_changing
 from tiltakeval.design.staggered_rows import (
     constant_or_read,
@@ -43,7 +44,8 @@ class StaggeredPanel:
     ``outcomes`` [n, T, K] float64, NaN where the unit has no row or no value. ``periods`` [T] are
     increasing whole numbers (months as ``year * 12 + month - 1`` when ``monthly``). ``first`` [n] is the
     period from which the unit is treated, for good; infinite where it never is. ``cluster`` [n] numbers
-    the clusters of errors densely; ``cluster_kind`` says what they are. ``weight`` [n] > 0.
+    the clusters of errors densely; ``cluster_kind`` says what they are. ``weight`` [n] > 0. ``entry``
+    and ``override`` say who decides when treatment starts (`entry.ENTRIES`), where that is declared.
     """
 
     outcomes: Floats
@@ -64,6 +66,8 @@ class StaggeredPanel:
     monthly: bool = False
     attrition: Attrition = field(default_factory=Attrition)
     fingerprint: str = ""
+    entry: str | None = None
+    override: str | None = None
 
     @property
     def n(self) -> int:
@@ -101,6 +105,8 @@ def staggered_from_frame(
     population: str = "file",
     estimand: str = "vs_comparison",
     units: Mapping[str, str] | None = None,
+    entry: str | None = None,
+    override: str | None = None,
     where: str = "panel file",
 ) -> StaggeredPanel:
     """A roll-out from a long file: a row a ``unit`` and ``period`` (also called ``time``).
@@ -112,11 +118,13 @@ def staggered_from_frame(
     those of ``covariate_period``: units without a row there are left out. Units treated in the first
     period (no before) and those of weight 0 are left out too; attrition counts all of them.
     ``cluster``, constant in a unit, is what errors are clustered by (default the unit). Rows may be
-    absent: nothing is filled.
+    absent: nothing is filled. ``entry`` (see `entry.ENTRIES`) says who decides when units start; one
+    that hangs on the outcome is refused without an ``override``, a reason in words.
 
     Raises InputErrors naming everything that is wrong, with counts, never a unit.
     """
     errors = Errors()
+    errors.attempt(lambda: check_entry(entry, override, where=f"{where}, entry"))
     when_column = _either(errors, "period", period, "time", time, where=where)
     first_column = _either(errors, "first", first, "cohort", cohort, where=where, needed=False)
     if (first_column is None) == (treated is None):
@@ -236,6 +244,8 @@ def staggered_from_frame(
         fingerprint=fingerprint_of(
             [c for c in dict.fromkeys(read) if c], y, grid, start[at], numeric[0], w[at], person
         ),
+        entry=entry,
+        override=override,
     )
 
 

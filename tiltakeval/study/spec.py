@@ -1,8 +1,8 @@
 """The study file: the whole protocol of a study, fixed before an effect is seen.
 
 Levels of entry: ``register`` (target trials on a register extract), and prepared files with declared
-columns: ``cross_section``, ``panel``, ``durations`` and ``event_history``. ``load_spec`` reads
-``study.toml`` and reports every error at once.
+columns: ``cross_section``, ``panel``, ``staggered``, ``durations`` and ``event_history``.
+``load_spec`` reads ``study.toml`` and reports every error at once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
 from tiltakeval.study.spec_file import FileStudy
 from tiltakeval.study.spec_panel import PanelStudy
 from tiltakeval.study.spec_register import RegisterStudy
+from tiltakeval.study.spec_rollout import StaggeredStudy
 
 FILE = "study.toml"
 StudySpec = RegisterStudy | FileStudy
@@ -26,6 +27,7 @@ LEVELS: dict[str, type[RegisterStudy] | type[FileStudy]] = {
     "register": RegisterStudy,
     "cross_section": CrossSectionStudy,
     "panel": PanelStudy,
+    "staggered": StaggeredStudy,
     "durations": DurationStudy,
     "event_history": EventHistoryStudy,
 }

@@ -16,7 +16,13 @@ from tiltakeval.study.spec_cross_section import Columns
 from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
 from tiltakeval.study.spec_panel import PanelStudy
 from tiltakeval.study.spec_parts import Text
+from tiltakeval.study.spec_rollout import StaggeredStudy
 
+#: Limits that a roll-out is held to.
+ROLLOUT_LIMITS = (
+    *("pretrend_level", "pretrend_power", "mbar", "breakdown_mbar"),
+    *("smallest_cohort", "effective_clusters"),
+)
 #: Manifest fields that a reader of the report needs; the rest is in manifest.json.
 SHOWN = ("study", "spec_sha256", "seed", "data", "versions", "python", "command")
 
@@ -136,6 +142,8 @@ def file_facts(spec: FileStudy) -> dict[str, Any]:
             "horizon": spec.follow_up.horizon,
             "placebo_months": spec.follow_up.placebo_months,
         }
+    elif isinstance(spec, StaggeredStudy):
+        return facts | rollout_facts(spec)
     elif isinstance(spec, DurationStudy | EventHistoryStudy):
         # curves and hazard models have no balance, overlap or placebo to hold to a limit
         return facts | {"time_unit": spec.time_unit, "cluster": cluster, "level": level}
@@ -145,6 +153,19 @@ def file_facts(spec: FileStudy) -> dict[str, Any]:
         "cluster": cluster,
         "level": level,
         "thresholds": spec.checks.model_dump(),
+    }
+
+
+def rollout_facts(spec: StaggeredStudy) -> dict[str, Any]:
+    """What a roll-out's protocol says beside its estimators and covariates."""
+    limits = spec.checks
+    return {
+        "entry": spec.entry,
+        "override": spec.override,
+        "time_unit": spec.time_unit,
+        "cluster": spec.columns.cluster or spec.columns.unit,
+        "level": spec.inference.level,
+        "thresholds": {name: getattr(limits, name) for name in ROLLOUT_LIMITS},
     }
 
 

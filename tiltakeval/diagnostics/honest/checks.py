@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tiltakeval.diagnostics.honest import robust
@@ -17,12 +17,17 @@ APART = (
 )  # fmt: skip
 
 
-def robust_to_trends(*, estimates: Estimates, breakdown_mbar: float = 1.0) -> tuple[Check, ...]:
+def robust_to_trends(
+    *,
+    estimates: Estimates,
+    breakdown_mbar: float = 1.0,
+    window: tuple[int, int] | None = None,
+) -> tuple[Check, ...]:
     """The breakdown Mbar of the first effect and of the mean effect of every series by event time.
 
-    As `robust.robust_intervals`; ``scope["target"]`` is ``first`` or ``mean``. A series that can't be
-    used, or a result without any, gives a check ``not_evaluated`` with the reason in
-    ``message["why"]``.
+    As `robust.robust_intervals`, on the event times of ``window`` (all by default);
+    ``scope["target"]`` is ``first`` or ``mean``. A series that can't be used, or a result without any,
+    gives a check ``not_evaluated`` with the reason in ``message["why"]``.
     """
     found: list[Check] = []
     for part, scope in _parts(estimates):
@@ -33,6 +38,7 @@ def robust_to_trends(*, estimates: Estimates, breakdown_mbar: float = 1.0) -> tu
                     mbar=(breakdown_mbar,),
                     at="mean" if name == "mean" else 0,
                     breakdown_mbar=breakdown_mbar,
+                    window=window,
                 )
                 found.extend(replace(c, scope={**c.scope, "target": name}) for c in checks)
         except InputError as error:
@@ -40,12 +46,25 @@ def robust_to_trends(*, estimates: Estimates, breakdown_mbar: float = 1.0) -> tu
     return tuple(found)
 
 
-def pretrend_power(*, estimates: Estimates, pretrend_level: float = 0.05) -> tuple[Check, ...]:
+def pretrend_power(
+    *,
+    estimates: Estimates,
+    pretrend_level: float = 0.05,
+    power: Sequence[float] = (0.5, 0.8),
+    window: tuple[int, int] | None = None,
+) -> tuple[Check, ...]:
     """Which slopes the tests before treatment would find: as `robust.pretrend_power`."""
     found: list[Check] = []
     for part, scope in _parts(estimates):
         try:
-            found.extend(robust.pretrend_power(estimates=part, pretrend_level=pretrend_level))
+            found.extend(
+                robust.pretrend_power(
+                    estimates=part,
+                    pretrend_level=pretrend_level,
+                    power=tuple(sorted(set(power))),
+                    window=window,
+                )
+            )
         except InputError as error:
             found.append(_not("pretrend_power", error, pretrend_level, scope))
     return tuple(found)

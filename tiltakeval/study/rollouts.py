@@ -1,0 +1,151 @@
+"""The estimates of a roll-out with everything a report says of them, however its panel was made.
+
+`run_rollout` is where any source of a `StaggeredPanel` (a file, a register) enters the pipeline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tiltakeval.design.entry import check_entry, overridden
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.diagnostics.honest.robust import robust_intervals
+from tiltakeval.diagnostics.rollout import rollout
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.attrition import Attrition
+from tiltakeval.estimates.check import Check
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.study.spec_rollout import RolloutThresholds
+
+#: The attrition step, and the check, of cohorts too small to report.
+LARGE, SMALL = "cohort_large_enough", "small_cohorts"
+
+
+def run_rollout(
+    design: StaggeredPanel, estimator: Any, limits: RolloutThresholds
+) -> tuple[Estimates, list[Check]]:
+    """One estimator on one roll-out: estimates with influence, attrition and run, and their checks.
+
+    Cohorts of fewer than ``limits.smallest_cohort`` units or clusters are left out first (they could
+    not be shown, and would make others unshowable), and counted in attrition. To the estimator's rows
+    come robust ones (term ``robust_interval``) for every Mbar of ``limits.mbar``, for the first effect
+    and the mean. Raises InputError for an entry that hangs on the outcome without an override, where no
+    cohort is large enough, and for whatever the estimator refuses.
+    """
+    check_entry(design.entry, design.override, where=f"sample {design.population}, entry")
+    kept, checks = large_cohorts(design, limits.smallest_cohort)
+    estimates = estimator.estimate(kept)
+    everybody = estimates.select(subgroup="all")
+    window = limits.window or common_window(kept)
+    checks = [
+        *entry_checks(design),
+        *checks,
+        *rollout(
+            estimates=everybody,
+            pretrend_level=limits.pretrend_level,
+            pretrend_power=limits.pretrend_power,
+            breakdown_mbar=limits.breakdown_mbar,
+            effective_clusters=limits.effective_clusters,
+            window=window,
+        ),
+    ]
+    run = {**estimates.run, "trend_window": window}
+    return replace(with_robust(estimates, everybody, limits, window), run=run), checks
+
+
+def entry_checks(design: StaggeredPanel) -> list[Check]:
+    """A failed check with the reason given, where the entry hangs on the outcome."""
+    reason = overridden(design.entry, design.override)
+    if not reason:
+        return []
+    return [Check(key="entry_overridden", status="failed", message={"reason": reason})]
+
+
+def large_cohorts(design: StaggeredPanel, smallest: int) -> tuple[StaggeredPanel, list[Check]]:
+    """The design without the units of cohorts with fewer than ``smallest`` units or clusters.
+
+    The check ``small_cohorts`` says how many cohorts that was. Raises InputError when none is left.
+    """
+    small = [g for g in design.cohorts if _size(design, design.first == g) < smallest]
+    scope = {"population": design.population}
+    if not small:
+        return design, [Check(key=SMALL, status="passed", scope=scope, threshold=smallest)]
+    keep = ~np.isin(design.first, small)
+    cohorts = len(design.cohorts)
+    if len(small) == cohorts:
+        raise InputError(
+            f"all {cohorts} cohorts have fewer than {smallest} units or clusters",
+            where=f"sample {design.population}, smallest_cohort",
+            remedy="Let a period be longer (quarters, years), so that more start together.",
+        )
+    check = Check(
+        key=SMALL,
+        status="informative",
+        scope=scope,
+        statistic=float(len(small)),
+        threshold=smallest,
+        message={"cohorts": cohorts},
+    )
+    out = take(design, keep)
+    step = Attrition.of(design.population, [(LARGE, None, out.n)])
+    return replace(out, attrition=Attrition.concat([design.attrition, step])), [check]
+
+
+def _size(design: StaggeredPanel, inside: np.ndarray) -> int:
+    """Units or clusters of a cohort, the fewer of them."""
+    return min(int(inside.sum()), int(np.unique(design.cluster[inside]).size))
+
+
+def take(design: StaggeredPanel, keep: np.ndarray) -> StaggeredPanel:
+    """The units where ``keep`` [n] is true."""
+    return replace(
+        design,
+        outcomes=design.outcomes[keep],
+        first=design.first[keep],
+        covariates=design.covariates[keep],
+        weight=design.weight[keep],
+        cluster=np.unique(design.cluster[keep], return_inverse=True)[1].astype(np.int64),
+        subgroups={
+            name: replace(group, codes=group.codes[keep])
+            for name, group in design.subgroups.items()
+        },
+    )
+
+
+def common_window(design: StaggeredPanel) -> tuple[int, int] | None:
+    """First and last event time every cohort is seen in; None where none lies two before the start."""
+    first, last = design.periods[0], design.periods[-1]
+    cohorts = design.cohorts
+    cohorts = cohorts[cohorts <= last]
+    window = int((first + 1 - cohorts).max()), int((last - cohorts).min())
+    return window if window[0] < -1 else None
+
+
+def with_robust(
+    estimates: Estimates,
+    everybody: Estimates,
+    limits: RolloutThresholds,
+    window: tuple[int, int] | None,
+) -> Estimates:
+    """The estimates with robust intervals for ``everybody`` added, where they can be had."""
+    parts = [estimates]
+    for outcome in dict.fromkeys(everybody.table["outcome"]):
+        for at in (0, "mean"):
+            try:
+                rows, _ = robust_intervals(
+                    estimates=everybody.select(outcome=outcome),
+                    mbar=limits.mbar,
+                    at=at,  # type: ignore[arg-type]
+                    level=float(estimates.run.get("options", {}).get("level", 0.95)),
+                    window=window,
+                    breakdown_mbar=limits.breakdown_mbar,
+                )
+            except InputError:  # the check robust_to_trends says why
+                continue
+            parts.append(rows)
+    if len(parts) == 1:
+        return estimates
+    return replace(Estimates.concat(parts), attrition=estimates.attrition, run=estimates.run)

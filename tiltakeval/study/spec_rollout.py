@@ -1,0 +1,136 @@
+"""The study file of a roll-out: a row a unit and period, each unit treated from some period on.
+
+The same parts (``RolloutThresholds``, ``Entry``) serve a roll-out read from registers: what makes a
+`StaggeredPanel` enters the pipeline at `rollouts.run_rollout`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from tiltakeval.design.entry import ENTRIES, check_entry
+from tiltakeval.errors import InputError
+from tiltakeval.study.spec_file import FileStudy, SampleAnalysis, TimeUnit
+from tiltakeval.study.spec_parts import Share, Table, Thresholds, one_of
+
+Entry = Annotated[str, one_of("entry", tuple(ENTRIES))]
+
+
+def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(v < 0 for v in values) or list(values) != sorted(set(values)):
+        raise ValueError("must be increasing, from 0 up")
+    return values
+
+
+class RolloutColumns(Table):
+    """What the columns of the panel are."""
+
+    unit: str = Field(description="column of the unit: an office, a municipality, a person")
+    period: str = Field(description="column of the period: whole numbers, or months YYYY-MM")
+    first: str | None = Field(
+        None,
+        description="column of the unit's first treated period; empty, infinite, never, and 0 where "
+        "all periods are above 0, mean that it never is",
+    )
+    treated: str | None = Field(
+        None, description="in place of first: 0/1 column of the status, which may not go back to 0"
+    )
+    never: int | str | None = Field(
+        None, description="value of first that means never, besides those above"
+    )
+    outcomes: dict[str, str] = Field(min_length=1, description="outcome columns and their units")
+    covariates: tuple[str, ...] = Field(
+        (), description="covariate columns, constant in a unit or read in covariate_period"
+    )
+    covariate_period: int | str | None = Field(
+        None, description="period covariates, weights and groups are read in, where they change"
+    )
+    derived: dict[str, str] = Field(
+        default_factory=dict,
+        description="columns made from others: a comparison ('re74 == 0') or a product ('a * b')",
+    )
+    weight: str | None = Field(None, description="column of weights, above 0")
+    cluster: str | None = Field(
+        None, description="column errors are clustered by; left out: the unit"
+    )
+    subgroups: dict[str, str] = Field(
+        default_factory=dict, description="groupings of units: name and column"
+    )
+    programme: str = Field("treated", description="what the treatment is called in results")
+
+    @model_validator(mode="after")
+    def _start_declared_once(self) -> RolloutColumns:
+        if (self.first is None) == (self.treated is None):
+            raise ValueError(
+                InputError(
+                    "when units are first treated isn't declared, or declared twice",
+                    remedy="Say first = the column of the first treated period, or treated = a 0/1 "
+                    "column.",
+                )
+            )
+        return self
+
+
+class RolloutThresholds(Thresholds):
+    """Limits of the checks of a roll-out, fixed before an effect is seen."""
+
+    pretrend_level: Share = Field(0.05, description="level of the joint tests before treatment")
+    pretrend_power: Share = Field(
+        0.8, description="power at which the trend that a test would find is given"
+    )
+    window: tuple[int, int] | None = Field(
+        None,
+        description="first and last period since the start that tests of trends and robust intervals "
+        "use; left out: those that every cohort is seen in",
+    )
+    mbar: Annotated[tuple[float, ...], AfterValidator(_increasing)] = Field(
+        (0.0, 0.5, 1.0, 1.5, 2.0),
+        description="violations after treatment, relative to the largest before it, that robust "
+        "intervals are given for",
+    )
+    breakdown_mbar: float = Field(
+        1.0, gt=0, description="violation the effect must bear without covering zero"
+    )
+    smallest_cohort: int = Field(
+        5, ge=1, description="fewest units (and clusters) in a cohort; smaller ones are left out"
+    )
+    effective_clusters: float = Field(
+        20, gt=0, description="smallest effective number of clusters behind the mean effect"
+    )
+
+
+class StaggeredStudy(FileStudy):
+    """A study of a roll-out on a prepared panel: a long file, a row a unit and period."""
+
+    takes: ClassVar[tuple[str, ...]] = ("staggered",)
+
+    level: Literal["staggered"] = Field(description="staggered")
+    entry: Entry = Field(
+        description="who decides when units start: "
+        + "; ".join(f"{name} ({meaning})" for name, meaning in ENTRIES.items())
+    )
+    override: str | None = Field(
+        None,
+        validate_default=True,
+        description="why differences in differences are used where the entry hangs on the outcome, "
+        "in words; the report prints it",
+    )
+    columns: RolloutColumns = Field(description="what the columns are")
+    analysis: tuple[SampleAnalysis, ...] = Field(min_length=1, description="analyses")
+    checks: RolloutThresholds = Field(RolloutThresholds(), description="limits of the checks")
+    time_unit: TimeUnit = Field("months", description="what a period is")
+    summary_month: int = Field(
+        12, ge=0, description="periods since the start the short answers are given for"
+    )
+
+    @field_validator("override")
+    @classmethod
+    def _entry_is_right(cls, override: str | None, found: ValidationInfo) -> str | None:
+        try:
+            if "entry" in found.data:  # else the entry itself is wrong, and said so
+                check_entry(found.data["entry"], override, where="entry")
+        except InputError as error:
+            raise ValueError(error) from None
+        return override
