@@ -2,13 +2,14 @@
 
 Callaway & Sant'Anna (2021), section 3: overall, by cohort, by period, by event time. Cohorts weigh by
 their (weighted) number of units, which is estimated too: what a unit adds to its cohort's size is part
-of the influence. Cells that can't be had are left out of every average.
+of the influence. Cells that can't be had are left out of every average. Imputation averages over treated
+rows instead: a cell weighs by its rows (``mass``), cohorts by their size, and both are taken as given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,25 +47,35 @@ class Average:
         return bool(np.any(self.cells))
 
 
-def averages(known: Sequence[Known], size: Floats, *, balance: int | None) -> list[Average]:
+def averages(
+    known: Sequence[Known], size: Floats, *, balance: int | None, mass: Floats | None = None
+) -> list[Average]:
     """Every average of the cells; ``size`` [cohorts] are the cohorts' weighted numbers of units.
+
+    With ``mass`` [cells], cells weigh by it instead of their cohort's size; sizes are taken as given.
 
     With ``balance`` event times rest on the cohorts seen at least that many periods after their start,
     and go up to it, so that all of them describe the same cohorts.
     """
     found: list[Average] = []
     post = [i for i, cell in enumerate(known) if cell.effect]
-    found.append(_by_size(known, size, post, "effect_overall"))
+    found.append(_by_size(known, size, post, "effect_overall", mass))
     cohorts = sorted({known[i].cohort for i in post})
     rows = [
-        _plain([known[i].cohort == c and known[i].effect for i in range(len(known))], size, c)
+        _plain([known[i].cohort == c and known[i].effect for i in range(len(known))], size, c, mass)
         for c in cohorts
     ]
-    found += [*rows, _over_cohorts(rows, np.array([cell.att for cell in known]), size)]
+    over = _over_cohorts(rows, np.array([cell.att for cell in known]), size)
+    found += [*rows, over if mass is None else replace(over, sizes=np.zeros(size.size))]
     periods = sorted({known[i].period for i in post})
     rows = [
         _by_size(
-            known, size, [i for i in post if known[i].period == t], "effect_by_period", period=t
+            known,
+            size,
+            [i for i in post if known[i].period == t],
+            "effect_by_period",
+            mass,
+            period=t,
         )
         for t in periods
     ]
@@ -75,7 +86,12 @@ def averages(known: Sequence[Known], size: Floats, *, balance: int | None) -> li
     events = sorted({known[i].event for i in used})
     rows = [
         _by_size(
-            known, size, [i for i in used if known[i].event == e], "effect_by_event_time", event=e
+            known,
+            size,
+            [i for i in used if known[i].event == e],
+            "effect_by_event_time",
+            mass,
+            event=e,
         )
         for e in events
     ]
@@ -107,24 +123,27 @@ def _by_size(
     size: Floats,
     chosen: Sequence[int],
     term: str,
+    mass: Floats | None,
     *,
     period: int | None = None,
     event: int | None = None,
 ) -> Average:
-    """The chosen cells weighted by their cohorts' sizes: sum_k S_c(k) a_k / sum_k S_c(k)."""
+    """The chosen cells weighted by their cohorts' sizes: sum_k S_c(k) a_k / sum_k S_c(k); or by mass."""
     cells, sizes = np.zeros(len(known)), np.zeros(size.size)
     if chosen:
         cohort = np.array([known[i].cohort for i in chosen])
         att = np.array([known[i].att for i in chosen])
-        total = size[cohort].sum()
-        cells[list(chosen)] = size[cohort] / total
-        np.add.at(sizes, cohort, (att - cells[list(chosen)] @ att) / total)
+        weight = size[cohort] if mass is None else mass[list(chosen)]
+        total = weight.sum()
+        cells[list(chosen)] = weight / total
+        if mass is None:
+            np.add.at(sizes, cohort, (att - cells[list(chosen)] @ att) / total)
     return Average(term, cells, sizes, period=period, event=event)
 
 
-def _plain(chosen: Sequence[bool], size: Floats, cohort: int) -> Average:
-    """The mean over a cohort's periods."""
-    cells = np.array(chosen, dtype=np.float64)
+def _plain(chosen: Sequence[bool], size: Floats, cohort: int, mass: Floats | None) -> Average:
+    """The mean over a cohort's periods, or over its rows."""
+    cells = np.array(chosen, dtype=np.float64) * (1.0 if mass is None else mass)
     return Average("effect_by_cohort", cells / cells.sum(), np.zeros(size.size), cohort=cohort)
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from tiltakeval import __version__
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
-from tiltakeval.estimates.combine import with_bands, with_inference
-from tiltakeval.estimates.inference import MAX_GROUPS, Influence
-from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.level import estimate_level
 from tiltakeval.estimators.did.plan import cells
-from tiltakeval.estimators.did.rows import BANDS, Rows, levels_of
-from tiltakeval.estimators.numerics.groups import deal_groups
+from tiltakeval.estimators.did.result import EXACT_BELOW, check_balance, groups_of, result_of
+from tiltakeval.estimators.did.rows import Rows, levels_of
 
 COMPARISONS = {
     "never": "never",
@@ -28,7 +25,6 @@ _CHOICES = {
     "base": ("varying", "universal"),
     "divisor": ("g_minus_1", "g"),
 }
-EXACT_BELOW = 4e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +78,7 @@ class GroupTimeATT:
                 where="comparison",
                 remedy="Say comparison=not_yet to compare with units treated later.",
             )
-        longest = max((float(design.periods[-1] - g) for g in design.cohorts), default=-1.0)
-        if self.balance is not None and self.balance > longest:
-            raise InputError(
-                f"no cohort is seen {self.balance} periods after its start",
-                where="balance",
-                remedy=f"The longest follow-up is {longest:.0f}.",
-            )
+        check_balance(design, self.balance)
         plan = list(
             cells(
                 design,
@@ -97,12 +87,7 @@ class GroupTimeATT:
                 anticipation=self.anticipation,
             )
         )
-        size = design.n * len(plan) * len(design.outcome_names)
-        groups = deal_groups(
-            design.cluster,
-            kind=design.cluster_kind,
-            max_groups=max(design.n, MAX_GROUPS) if size <= EXACT_BELOW else MAX_GROUPS,
-        )
+        groups = groups_of(design, len(plan), EXACT_BELOW)
         rows = Rows(design, groups, self.balance, self.divisor)
         for label, inside in levels_of(design):
             for k in range(len(design.outcome_names)):
@@ -117,42 +102,15 @@ class GroupTimeATT:
                     max_propensity=self.max_propensity,
                 )
                 rows.add(label, k, inside, found)
-        table = tidy(rows.table()).assign(
-            population=f"{design.population}:att",
-            estimand=design.estimand,
-            programme=design.programme,
-            time_origin=design.time_origin,
-            source=f"tiltakeval {__version__} group_time_att",
+        return result_of(
+            design,
+            rows,
+            groups,
+            self,
+            key="group_time_att",
+            options=asdict(self),
+            began=began,
         )
-        run: dict[str, Any] = {
-            "estimator": type(self).__name__,
-            "options": asdict(self),
-            "design": design.fingerprint,
-            "version": __version__,
-            "groups": groups.count,
-            "cluster": design.cluster_kind,
-            "missing_rows": rows.missing,
-            **rows.notes,
-        }
-        if not rows.columns:
-            run["cpu_seconds"] = round(time.process_time() - began, 4)
-            return Estimates(table, attrition=design.attrition, run=run)
-        influence = Influence(
-            frame=groups.frame,
-            kind=design.cluster_kind,
-            n_clusters=groups.n_clusters,
-            values=dict(rows.values()),
-            rows=dict(rows.positions()),
-        )
-        out = with_inference(table, influence, level=self.level, attrition=design.attrition)
-        if self.bands:
-            for within, terms in BANDS:
-                out = with_bands(
-                    out, within=within, terms=terms, level=self.level, draws=self.draws,
-                    seed=self.seed,
-                )  # fmt: skip
-        run["cpu_seconds"] = round(time.process_time() - began, 4)
-        return Estimates(out.table, influence=out.influence, attrition=design.attrition, run=run)
 
     def _check(self) -> None:
         """Raise InputError for a choice there isn't."""

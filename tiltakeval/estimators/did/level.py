@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.estimators.did.aggregate import Average
 from tiltakeval.estimators.did.cell_fit import Method, fit_cells
 from tiltakeval.estimators.did.plan import Cell, comparison_units
 from tiltakeval.estimators.did.propensity import independent
@@ -46,11 +47,16 @@ class Fitted:
 @dataclass(frozen=True)
 class Level:
     """The cells in the plan's order; ``dropped`` covariates are collinear among all units, and
-    ``dropped_in_cells`` among the units of some cells."""
+    ``dropped_in_cells`` among the units of some cells.
+
+    Where averages weigh cells by their rows, ``mass`` [estimated cells] are these; where an average's
+    influence isn't that of its cells, ``combine`` gives it [size]."""
 
     cells: tuple[Fitted, ...]
     dropped: tuple[str, ...]
     dropped_in_cells: tuple[str, ...]
+    mass: Floats | None = None
+    combine: Callable[[Average], Floats] | None = None
 
 
 def estimate_level(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,28 @@ def levels_of(design: StaggeredPanel) -> Iterator[tuple[str, Bools]]:
             yield group.label(name, i), group.codes == i
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A row with its ``labels`` (term, horizon), estimate, influence ``z`` [size] by group and support;
+    or the reason there is no estimate."""
+
+    labels: Mapping[str, Any]
+    support: Support
+    estimate: float = np.nan
+    z: Floats | None = None
+    reason: str = ""
+
+
 class Rows:
     """Gathers rows with their influence; ``notes`` are for the run."""
 
     def __init__(
-        self, design: StaggeredPanel, groups: Groups, balance: int | None, divisor: str
+        self,
+        design: StaggeredPanel,
+        groups: Groups,
+        balance: int | None,
+        divisor: str,
+        missing: str = "each cell uses the units seen in both of its periods",
     ) -> None:
         self.design, self.groups, self.balance = design, groups, balance
         self.scale = np.sqrt((groups.count - 1) / groups.count) if divisor == "g" else 1.0
@@ -54,7 +72,7 @@ class Rows:
         }
         gaps = int(np.isnan(design.outcomes).sum())
         self.missing = f"{gaps} of {design.outcomes.size} unit-periods; " + (
-            "each cell uses the units seen in both of its periods" if gaps else "none missing"
+            missing if gaps else "none missing"
         )
 
     def table(self) -> pd.DataFrame:
@@ -122,6 +140,32 @@ class Rows:
             self.columns.append(np.stack(columns, axis=1) * self.scale)
             self.places.append(np.array(places, dtype=np.int64))
 
+    def add_beside(self, label: str, outcome: int, beside: Sequence[Beside]) -> None:
+        """Rows that aren't averages of cells, of one outcome in one subgroup."""
+        name = self.design.outcome_names[outcome]
+        common = {"subgroup": label, "outcome": name, "unit": self.design.units[outcome]}
+        good = [one for one in beside if one.z is not None]
+        self.places.append(
+            np.array(
+                [len(self.records) + i for i, one in enumerate(beside) if one.z is not None],
+                dtype=np.int64,
+            )
+        )
+        for one in beside:
+            status = "ok" if one.z is not None else "not_supported"
+            counts = self._counts([one.support])
+            record = {**common, **one.labels, "estimate": one.estimate, "status": status, **counts}
+            self.records.append(record)
+            if one.reason:
+                self.notes["not_supported"].append(
+                    {"subgroup": label, "outcome": name, "cohort": "", "period": "",
+                     **one.labels, "reason": one.reason}
+                )  # fmt: skip
+        width = (
+            np.stack([one.z for one in good], axis=1) if good else np.zeros((self.groups.size, 0))
+        )
+        self.columns.append(width * self.scale)
+
     def _event(self, one: Fitted) -> int:
         return int(self.design.periods[one.cell.t] - one.cell.cohort)
 
@@ -158,12 +202,15 @@ class Rows:
         by_group = self.groups.gather(held)
         att = np.array([one.att for one in good])
         z = np.stack(columns, axis=1) if columns else np.zeros((self.groups.size, 0))
-        for row in averages(known, size, balance=self.balance):
+        for row in averages(known, size, balance=self.balance, mass=level.mass):
             record = {**common, **self._labels(row, common["unit"]), "status": "not_supported"}
             if row.known:
                 used = np.flatnonzero(row.cells)
                 places.append(len(self.records))
-                columns.append(z[:, used] @ row.cells[used] + by_group @ row.sizes)
+                if level.combine is not None:
+                    columns.append(level.combine(row))
+                else:
+                    columns.append(z[:, used] @ row.cells[used] + by_group @ row.sizes)
                 carried = [one.support for one in (good[i] for i in used) if one.support]
                 record |= {"estimate": float(row.cells @ att), "status": "ok"}
                 record |= self._counts(carried)

@@ -1,0 +1,99 @@
+"""The result of a difference-in-differences estimator, from its gathered rows."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from tiltakeval import __version__
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.combine import with_bands, with_inference
+from tiltakeval.estimates.inference import MAX_GROUPS, Influence
+from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.estimators.did.rows import BANDS, Rows
+from tiltakeval.estimators.numerics.groups import Groups, deal_groups
+
+#: Influence is kept by cluster while units x cells are at most so many.
+EXACT_BELOW = 4e6
+
+
+class Options(Protocol):
+    """What every estimator here can be told about its result."""
+
+    @property
+    def level(self) -> float: ...
+    @property
+    def bands(self) -> bool: ...
+    @property
+    def draws(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def groups_of(design: StaggeredPanel, cells: int, exact_below: float = EXACT_BELOW) -> Groups:
+    """The design's clusters, dealt into groups where the influence on ``cells`` would be large."""
+    size = design.n * cells * len(design.outcome_names)
+    most = max(design.n, MAX_GROUPS) if size <= exact_below else MAX_GROUPS
+    return deal_groups(design.cluster, kind=design.cluster_kind, max_groups=most)
+
+
+def check_balance(design: StaggeredPanel, balance: int | None) -> None:
+    """Raise InputError where no cohort is seen ``balance`` periods after its start."""
+    longest = max((float(design.periods[-1] - g) for g in design.cohorts), default=-1.0)
+    if balance is not None and balance > longest:
+        raise InputError(
+            f"no cohort is seen {balance} periods after its start",
+            where="balance",
+            remedy=f"The longest follow-up is {longest:.0f}.",
+        )
+
+
+def result_of(
+    design: StaggeredPanel,
+    rows: Rows,
+    groups: Groups,
+    estimator: Options,
+    *,
+    key: str,
+    options: dict[str, Any],
+    began: float,
+) -> Estimates:
+    """The rows with errors, intervals and bands; ``began`` is the process time of the start."""
+    table = tidy(rows.table()).assign(
+        population=f"{design.population}:att",
+        estimand=design.estimand,
+        programme=design.programme,
+        time_origin=design.time_origin,
+        source=f"tiltakeval {__version__} {key}",
+    )
+    run: dict[str, Any] = {
+        "estimator": type(estimator).__name__,
+        "options": options,
+        "design": design.fingerprint,
+        "version": __version__,
+        "groups": groups.count,
+        "cluster": design.cluster_kind,
+        "missing_rows": rows.missing,
+        **rows.notes,
+    }
+    if not rows.columns or not any(z.shape[1] for z in rows.columns):
+        run["cpu_seconds"] = round(time.process_time() - began, 4)
+        return Estimates(table, attrition=design.attrition, run=run)
+    influence = Influence(
+        frame=groups.frame,
+        kind=design.cluster_kind,
+        n_clusters=groups.n_clusters,
+        values=dict(rows.values()),
+        rows=dict(rows.positions()),
+    )
+    level = estimator.level
+    out = with_inference(table, influence, level=level, attrition=design.attrition)
+    if estimator.bands:
+        for within, terms in BANDS:
+            out = with_bands(
+                out, within=within, terms=terms, level=level, draws=estimator.draws,
+                seed=estimator.seed,
+            )  # fmt: skip
+    run["cpu_seconds"] = round(time.process_time() - began, 4)
+    return Estimates(out.table, influence=out.influence, attrition=design.attrition, run=run)
