@@ -77,7 +77,7 @@ def result_of(
         "missing_rows": rows.missing,
         **rows.notes,
     }
-    if not rows.columns or not any(z.shape[1] for z in rows.columns):
+    if not rows.columns:
         run["cpu_seconds"] = round(time.process_time() - began, 4)
         return Estimates(table, attrition=design.attrition, run=run)
     influence = Influence(

@@ -144,13 +144,11 @@ class Rows:
         """Rows that aren't averages of cells, of one outcome in one subgroup."""
         name = self.design.outcome_names[outcome]
         common = {"subgroup": label, "outcome": name, "unit": self.design.units[outcome]}
-        good = [one for one in beside if one.z is not None]
-        self.places.append(
-            np.array(
-                [len(self.records) + i for i, one in enumerate(beside) if one.z is not None],
-                dtype=np.int64,
-            )
-        )
+        good = [(i, one.z) for i, one in enumerate(beside) if one.z is not None]
+        if good:
+            at = [len(self.records) + i for i, _ in good]
+            self.places.append(np.array(at, dtype=np.int64))
+            self.columns.append(np.stack([z for _, z in good], axis=1) * self.scale)
         for one in beside:
             status = "ok" if one.z is not None else "not_supported"
             counts = self._counts([one.support])
@@ -161,10 +159,6 @@ class Rows:
                     {"subgroup": label, "outcome": name, "cohort": "", "period": "",
                      **one.labels, "reason": one.reason}
                 )  # fmt: skip
-        width = (
-            np.stack([one.z for one in good], axis=1) if good else np.zeros((self.groups.size, 0))
-        )
-        self.columns.append(width * self.scale)
 
     def _event(self, one: Fitted) -> int:
         return int(self.design.periods[one.cell.t] - one.cell.cohort)
