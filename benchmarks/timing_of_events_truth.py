@@ -5,9 +5,9 @@
 
 Six designs: heterogeneity normal, of two types, or skewed (log of a gamma variable), each with and
 without duration dependence in five steps. Effects while taking part and after, and months of work lost
-in the programme and gained in all (averaged, and in the first 150 at the full likelihood). Rules for the number of mass
-points are set side by side: one, the lowest AIC, the full likelihood, and averages with several
-penalties, which the report computes from the estimates at every number of points.
+in the programme and gained in all (averaged, and in the first 150 at the full likelihood). Rules for the
+number of mass points are set side by side: one, the lowest AIC, the full likelihood, and averages with
+several penalties, which the report computes from the estimates at every number of points.
 Every replication has its own seed and is written to benchmarks/work as it ends: a run can be stopped
 and taken up again, and several can share the work with --part i/n. The report merges them into
 benchmarks/results/timing_of_events_truth.csv.gz.
