@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tiltakeval.diagnostics.bacon import bacon
 from tiltakeval.diagnostics.honest.checks import pretrend_power as power_of
 from tiltakeval.diagnostics.honest.checks import robust_to_trends
 from tiltakeval.diagnostics.placebo import wald
+from tiltakeval.diagnostics.twfe_weights import twfe_weights
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 
@@ -44,6 +46,8 @@ def rollout(
             window=window,
         ),
         *robust_to_trends(estimates=estimates, breakdown_mbar=breakdown_mbar, window=window),
+        *bacon(estimates=estimates),
+        *twfe_weights(estimates=estimates, placebo_level=pretrend_level),
         *_few_clusters(estimates, effective_clusters),
         *_cells(estimates),
         *_covariates(estimates),

@@ -109,6 +109,18 @@ ESTIMATORS: Mapping[str, Entry] = {
         "effects of a staggered roll-out by cohort and period, and their averages",
         design="staggered",
     ),
+    "twfe": Entry(
+        "did.two_way_effects",
+        "TwoWayEffects",
+        "two-way fixed effects with one treatment dummy, and what it is made of",
+        design="staggered",
+    ),
+    "twfe_event_study": Entry(
+        "did.two_way_effects_events",
+        "TwoWayEventStudy",
+        "two-way fixed effects with leads and lags, and what they mix",
+        design="staggered",
+    ),
 }
 
 

@@ -1,0 +1,184 @@
+"""Least squares with unit and period effects, where regressors depend on a unit's group and the period.
+
+Every panel regression for roll-outs is of this kind: regressor k of unit i (in block g) in period t is
+x_i,a(k) S_g[t, k], with x_i0 = 1. Unit effects are taken out in closed form (any pattern of missing
+rows); period effects are columns. What the normal equations need of a block is then one T x T matrix
+for every pair of covariates, so neither the regressors nor their demeaned values are ever laid out, and
+scores of units are products of their T residuals with a T x r matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+#: An eigenvalue of the correlation of regressors below this share of the largest is zero.
+SINGULAR = 1e-10
+#: A coefficient with more of its squared unit vector than this in the null space isn't estimable.
+_TOUCHED = 1e-9
+#: Units worked on at a time.
+_PIECE = 100_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """Units that share regressors: ``units`` [m] are rows of the panel, ``columns`` [T, K] are S_g.
+
+    ``weight`` multiplies the units' own. ``seen`` [T] are the periods whose rows count (all if None).
+    A unit may be in several blocks and has an effect of its own in each.
+    """
+
+    units: Ints
+    columns: Floats
+    weight: float = 1.0
+    seen: Bools | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """``y`` [n, T], NaN where there is no row; ``weight`` [n] > 0; ``x`` [n, q], a constant first."""
+
+    y: Floats
+    weight: Floats
+    x: Floats
+
+
+@dataclass(frozen=True)
+class Regression:
+    """``coef`` [K], NaN where not ``estimable`` [K]; ``fitted`` [K] one solution. ``bread`` [K, K] is
+    the (pseudo-)inverse of the regressors' cross-products, ``inner`` holds every block's [q, q, T, T]
+    cross-products of units seen, with unit effects taken out. There are ``rows`` unit-periods and
+    ``units`` unit effects; ``rank`` is that of the regressors, period effects included."""
+
+    coef: Floats
+    fitted: Floats
+    estimable: Bools
+    bread: Floats
+    inner: tuple[Floats, ...]
+    rows: int
+    units: int
+    rank: int
+    owner: Ints
+
+
+def regress(panel: Panel, blocks: Sequence[Block], owner: Ints) -> Regression:
+    """Least squares on the columns of ``blocks``, the k-th times covariate ``owner[k]`` [K], and an
+    effect for every unit of every block."""
+    q, periods, k = panel.x.shape[1], panel.y.shape[1], owner.size
+    at = [np.flatnonzero(owner == a) for a in range(q)]
+    gram, right = np.zeros((k, k)), np.zeros(k)
+    inner: list[Floats] = []
+    rows = units = 0
+    for block in blocks:
+        own, out = np.zeros((q, q, periods, periods)), np.zeros((q, periods))
+        for part, y, mask, count in _pieces(panel, block):
+            wx = panel.x[part] * (panel.weight[part] * block.weight)[:, None]
+            times = part.size if mask.shape[0] == 1 else 1
+            units += int((count > 0).sum()) * times
+            rows += int(count.sum()) * times
+            out += wx.T @ y
+            _add_inner(own, wx, panel.x[part], mask, count)
+        for a in range(q):
+            left = block.columns[:, at[a]]
+            right[at[a]] += left.T @ out[a]
+            for b in range(q):
+                gram[np.ix_(at[a], at[b])] += left.T @ own[a, b] @ block.columns[:, at[b]]
+        inner.append(own)
+    bread, estimable, rank = _invert(gram)
+    coef = bread @ right
+    coef += bread @ (right - gram @ coef)  # what rounding left of the solution
+    known = np.where(estimable, coef, np.nan)
+    return Regression(known, coef, estimable, bread, tuple(inner), rows, units, rank, owner)
+
+
+def scores(
+    panel: Panel, blocks: Sequence[Block], found: Regression, maps: Floats
+) -> Iterator[tuple[Ints, Floats]]:
+    """Units [m] and their influence [m, r] on ``maps`` [K, r] of the coefficients, some at a time.
+
+    w_i times bread x' e, summed over a unit's rows: what its weight does to the estimate, times the
+    weight (residuals e with unit and period effects taken out). A unit in several blocks comes several
+    times: add up.
+    """
+    turned = found.bread @ maps
+    at = [np.flatnonzero(found.owner == a) for a in range(panel.x.shape[1])]
+    for block in blocks:
+        ways = [block.columns[:, k] @ turned[k] for k in at]
+        paths = np.stack([block.columns[:, k] @ found.fitted[k] for k in at])
+        for part, y, mask, count in _pieces(panel, block):
+            fit = panel.x[part] @ paths if len(at) > 1 else paths
+            mean = (fit * mask).sum(axis=1) / np.maximum(count, 1)
+            residual = y - (fit - mean[:, None]) * mask
+            wx = panel.x[part] * (panel.weight[part] * block.weight)[:, None]
+            z = np.zeros((part.size, maps.shape[1]))
+            for a, way in enumerate(ways):
+                if np.any(way):
+                    z += (residual @ way) * wx[:, a : a + 1]
+            yield part, z
+
+
+def _pieces(panel: Panel, block: Block) -> Iterator[tuple[Ints, Floats, Bools, Ints]]:
+    """The block's units some at a time: who; outcomes less the unit's mean (0 where there is no row);
+    which rows there are ([1, T] where all units have the same); how many."""
+    for start in range(0, block.units.size, _PIECE):
+        part = block.units[start : start + _PIECE]
+        y = panel.y[part]
+        if block.seen is not None:
+            y[:, ~block.seen] = np.nan
+        mask = np.isfinite(y)
+        if (mask == mask[:1]).all():
+            mask = mask[:1]
+        if not mask.all():
+            y = np.where(mask, y, 0.0)
+        count = mask.sum(axis=1)
+        y -= (y.sum(axis=1) / np.maximum(count, 1))[:, None]
+        if not mask.all():
+            y *= mask
+        yield part, y, mask, count
+
+
+def _add_inner(own: Floats, wx: Floats, x: Floats, mask: Bools, count: Ints) -> None:
+    """Add sum_i w_i x_ia x_ib (diag(m_i) - m_i m_i' / |m_i|) to ``own`` [q, q, T, T]."""
+    q, seen = x.shape[1], mask.astype(np.float64)
+    share = 1.0 / np.maximum(count, 1)
+    alike = mask.shape[0] == 1
+    products = wx.T @ x if alike else None
+    for a in range(q):
+        for b in range(a, q):
+            if products is not None:
+                term = products[a, b] * (np.diag(seen[0]) - np.outer(seen, seen) * share[0])
+            else:
+                v = wx[:, a] * x[:, b]
+                term = np.diag(v @ seen) - (seen * (v * share)[:, None]).T @ seen
+            own[a, b] += term
+            if b > a:
+                own[b, a] += term
+
+
+def _invert(gram: Floats) -> tuple[Floats, Bools, int]:
+    """(Pseudo-)inverse, which coefficients it identifies, rank."""
+    k = gram.shape[0]
+    size = np.sqrt(np.clip(np.diag(gram), 0.0, None))
+    live = np.flatnonzero(size > 1e-12 * max(float(size.max(initial=0.0)), 1e-300))
+    bread, estimable = np.zeros((k, k)), np.zeros(k, dtype=bool)
+    if not live.size:
+        return bread, estimable, 0
+    scale = size[live]
+    corr = gram[np.ix_(live, live)] / np.outer(scale, scale)
+    values, vectors = linalg.eigh(corr)
+    null = values <= SINGULAR * values[-1]
+    estimable[live] = (vectors[:, null] ** 2).sum(axis=1) < _TOUCHED
+    if null.any():
+        inverse = (vectors[:, ~null] / values[~null]) @ vectors[:, ~null].T
+    else:
+        inverse = linalg.cho_solve(linalg.cho_factor(corr), np.eye(live.size))
+    bread[np.ix_(live, live)] = inverse / np.outer(scale, scale)
+    return bread, estimable, int(live.size - null.sum())
