@@ -46,6 +46,7 @@ class StaggeredPanel:
     period from which the unit is treated, for good; infinite where it never is. ``cluster`` [n] numbers
     the clusters of errors densely; ``cluster_kind`` says what they are. ``weight`` [n] > 0. ``entry``
     and ``override`` say who decides when treatment starts (`entry.ENTRIES`), where that is declared.
+    With ``parts_of_year`` 4 or 2 periods are quarters or half-years, year * parts + part from 0.
     """
 
     outcomes: Floats
@@ -68,6 +69,7 @@ class StaggeredPanel:
     fingerprint: str = ""
     entry: str | None = None
     override: str | None = None
+    parts_of_year: int = 1
 
     @property
     def n(self) -> int:
@@ -81,7 +83,10 @@ class StaggeredPanel:
         return found[np.isfinite(found)]
 
     def label(self, period: float) -> str:
-        """A period or cohort as it is shown: YYYY-MM for months."""
+        """A period or cohort as it is shown: YYYY-MM for months, YYYY-Q1 for quarters, YYYY-H1."""
+        if self.parts_of_year > 1:
+            year, part = divmod(int(period), self.parts_of_year)
+            return f"{year:04d}-{'Q' if self.parts_of_year == 4 else 'H'}{part + 1}"
         return month_label(int(period)) if self.monthly else str(int(period))
 
 

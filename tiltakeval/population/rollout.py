@@ -1,0 +1,309 @@
+"""Offices by period: how many eligible persons, their summed outcomes, when the programme came.
+
+Everything about persons is counted and summed in the engine; what comes out are sums over the persons
+of an office. Nothing dated after the base month decides who is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ibis
+import numpy as np
+import pandas as pd
+from ibis.expr.types import BooleanValue, Table
+from numpy.typing import NDArray
+
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.attrition import Attrition
+from tiltakeval.months import month_label
+from tiltakeval.population.rollout_spec import RolloutSpec
+from tiltakeval.population.rollout_starts import office_starts, regions_of
+from tiltakeval.population.tables import Working, prepare
+from tiltakeval.programmes.catalogue import Catalogue
+from tiltakeval.registers import prices
+from tiltakeval.registers.read import Registers
+from tiltakeval.spells.outcomes import benefit_months, job_months, outcome
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+#: What is averaged to see whether the eligible change: known in the base month.
+CHARACTERISTICS = (
+    "age_years", "female", "landgruppe_3", "mental_diagnosis", "months_registered",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficePeriods:
+    """U units, S levels of the split, T periods, K outcomes, C characteristics.
+
+    ``starts`` [U]: month of the unit's start, infinite where it never has one. ``periods`` [T]: month
+    index over ``spec.step``. ``persons`` [U, S]: persons ever counted. ``counts`` [U, S, T]:
+    person-months with a known outcome. ``sums`` [U, S, T, K] of the outcomes over them. ``made_of``
+    [U, S, T, C]: sums of ``CHARACTERISTICS`` over them. ``attrition``: persons and base months left
+    after each rule.
+    """
+
+    spec: RolloutSpec
+    units: tuple[str, ...]
+    starts: Floats
+    periods: Ints
+    persons: Ints
+    counts: Ints
+    sums: Floats
+    made_of: Floats
+    attrition: Attrition
+    fingerprint: str
+
+
+def office_periods(
+    registers: Registers,
+    catalogue: Catalogue,
+    spec: RolloutSpec,
+    *,
+    regions: Mapping[str, str] | None = None,
+) -> OfficePeriods:
+    """The sums of a roll-out. ``regions``: office to region, needed where units are regions.
+
+    Raises InputError: an unknown programme, months that the extract doesn't cover, no office with a
+    start, offices without a region, or of one region with starts in different periods, nobody eligible.
+    """
+    catalogue[spec.programme]
+    work = prepare(registers, catalogue, seed=0)
+    try:
+        _require_covered(work, spec)
+        starts = office_starts(work, spec)
+        people, attrition = _eligible(work, spec)
+        unit_of = regions_of(work, spec, people, starts, regions)
+        return _summed(work, spec, people, attrition, unit_of)
+    finally:
+        work.close()
+
+
+def _require_covered(work: Working, spec: RolloutSpec) -> None:
+    """Every month that is read must be covered: an absent row is a zero only inside the coverage."""
+    first, last = spec.base_months
+    needed = {"spells": (first, last)}
+    if spec.without or spec.receiving or spec.split in spec_benefits(spec):
+        needed["benefits"] = (first, last)
+    for name in spec.outcomes:
+        table = outcome(name).table
+        low, high = needed.get(table, spec.window)
+        needed[table] = (min(low, spec.window[0]), max(high, spec.window[1]))
+    for table, (low, high) in needed.items():
+        if table not in work.coverage:
+            raise InputError(
+                f"the months '{table}' covers are not declared",
+                where="last_observed",
+                remedy="Add a row for the table.",
+            )
+        known = work.coverage[table]
+        if low < known[0] or high > known[1]:
+            raise InputError(
+                f"the months {month_label(low)} to {month_label(high)} aren't all covered: "
+                f"the extract has {month_label(known[0])} to {month_label(known[1])}",
+                where=f"roll-out, table {table}",
+                remedy="Narrow the window, or supply a longer extract.",
+            )
+
+
+def spec_benefits(spec: RolloutSpec) -> tuple[str, ...]:
+    """The split, where it is by a benefit."""
+    return (spec.split,) if spec.split is not None and spec.levels == ("no", "yes") else ()
+
+
+def _eligible(work: Working, spec: RolloutSpec) -> tuple[Table, Attrition]:
+    """A row of each person and base month: person_id, k, office, level, until (the first month whose
+    outcome is unknown), and the characteristics. Unique by person and k."""
+    first, last = spec.base_months
+    s = work.segments.filter(work.segments.state == spec.state)
+    at_start = ibis.window(
+        group_by=[s.person_id, s.spell_no], order_by=[s.seg_from, s.seg_to, s.office]
+    )
+    s = s.mutate(first_office=s.office.first().over(at_start))
+    lo, hi = ibis.greatest(s.seg_from, s.spell_from + 1), ibis.least(s.seg_to, s.spell_to)
+    if spec.who == "entering":
+        hi = ibis.least(hi, s.spell_from + 1)
+    s = s.mutate(lo=ibis.greatest(lo, first).cast("int32"), hi=ibis.least(hi, last).cast("int32"))
+    s = s.filter(s.lo <= s.hi)
+    s = s.mutate(k=ibis.range(s.lo, s.hi + 1, 1).unnest().cast("int32"))
+    p = work.people
+    place = "first_office" if spec.office == "spell_start" else "office"
+    rows = s.inner_join(p, "person_id").select(
+        s.person_id, s.k, p.death_month, p.emigration_month, p.gone_month, p.birth_month, p.female,
+        p.landgruppe, office=s[place],
+        months_registered=(s.k - s.spell_from).cast("float64"),
+        mental_diagnosis=(s.diagnosis_group == "mental").fill_null(False).cast("float64"),
+    )  # fmt: skip
+    rows = rows.mutate(years=((rows.k - rows.birth_month) / 12).floor().cast("int32"))
+    rows = _with_benefits(work, spec, rows)
+    steps: list[tuple[str, BooleanValue]] = [
+        ("alive_and_resident", rows.gone_month > rows.k),
+        ("age", (rows.years >= spec.age[0]) & (rows.years <= spec.age[1])),
+    ]
+    if spec.without:
+        steps.append(("without_benefit", ~rows.barred))
+    if spec.receiving:
+        steps.append(("receiving_benefit", rows.helped))
+    steps.append(("office_known", rows.office.notnull() & (rows.office != "")))
+    if spec.split == "landgruppe":
+        steps.append(("split_known", rows.landgruppe >= 0))
+    counted = {"n_0": rows.count(), "p_0": rows.person_id.nunique()}
+    inside: Any = ibis.literal(True)
+    for i, (_, holds) in enumerate(steps, 1):
+        inside = inside & holds
+        counted[f"n_{i}"] = rows.count(where=inside)
+        counted[f"p_{i}"] = rows.person_id.nunique(where=inside)
+    told = work.engine.arrow(rows.agg(**counted)).to_pylist()[0]
+    names = ["registered_whole_month", *(name for name, _ in steps)]
+    lines: list[tuple[str, int | None, int | None]] = [
+        (name, int(told[f"p_{i}"]), int(told[f"n_{i}"])) for i, name in enumerate(names)
+    ]
+    if not lines[-1][2]:
+        emptied = next((name for name, _, n in lines if not n), names[-1])
+        raise InputError(
+            f"nobody is eligible: none is left after '{emptied}'", where=f"roll-out, {spec.state}"
+        )
+    until = rows.emigration_month
+    if spec.death == "censor":
+        until = ibis.least(until, rows.death_month)
+    kept = rows.filter(inside).select(
+        "person_id", "k", "office", "months_registered", "mental_diagnosis",
+        level=_level(spec, rows).cast("int8"), until=until.cast("int32"),
+        age_years=rows.years.cast("float64"), female=rows.female.cast("float64"),
+        landgruppe_3=(rows.landgruppe == 3).cast("float64"),
+    )  # fmt: skip
+    return work.keep(kept, "eligible"), Attrition.of(spec.state, lines)
+
+
+def _with_benefits(work: Working, spec: RolloutSpec, rows: Table) -> Table:
+    """Adds barred, helped, and the benefit of the split (split_on), all of the base month."""
+    asked = {
+        "barred": spec.without,
+        "helped": spec.receiving,
+        "split_on": spec_benefits(spec),
+    }
+    names = sorted({name for group in asked.values() for name in group})
+    if not names:
+        return rows.mutate(**{column: ibis.literal(False) for column in asked})
+    b = work.registers["benefits"]
+    first, last = spec.base_months
+    b = b.filter(b.benefit.isin(names) & (b.amount_nok > 0))
+    b = b.filter((b.month >= first) & (b.month <= last))
+    paid = b.group_by("person_id", "month").agg(
+        **{column: b.benefit.isin(list(group)).any() for column, group in asked.items() if group}
+    )
+    joined = rows.left_join(paid, [rows.person_id == paid.person_id, rows.k == paid.month])
+    return joined.select(
+        *(rows[c] for c in rows.columns),
+        **{
+            column: ibis.coalesce(paid[column], False) if group else ibis.literal(False)
+            for column, group in asked.items()
+        },
+    )
+
+
+def _level(spec: RolloutSpec, rows: Table) -> Any:
+    """Position of a row in the split's levels."""
+    if spec.split is None:
+        return ibis.literal(0)
+    if spec.split == "sex":
+        return rows.female
+    if spec.split == "age_band":
+        return ibis.cases((rows.years >= 60, 2), (rows.years >= 30, 1), else_=0)
+    if spec.split == "landgruppe":
+        return rows.landgruppe
+    return rows.split_on.ifelse(1, 0)
+
+
+def _summed(
+    work: Working, spec: RolloutSpec, people: Table, attrition: Attrition, unit_of: pd.DataFrame
+) -> OfficePeriods:
+    """Counts and sums by unit, level and period. ``unit_of``: office, unit (number), name, start."""
+    lookup = work.small(
+        {"at_office": unit_of["office"].tolist(), "unit": unit_of["unit"].tolist()}, "units"
+    )
+    rows = people.inner_join(lookup, people.office == lookup.at_office).drop("at_office", "office")
+    rows = work.keep(rows, "placed")
+    first, last = spec.window
+    grid = np.arange(first // spec.step, last // spec.step + 1)
+    named = unit_of.drop_duplicates("unit").sort_values("unit")
+    shape = (len(named), len(spec.levels), grid.size)
+    keys = ["unit", "level"]
+    persons = np.zeros(shape[:2], dtype=np.int64)
+    found = work.engine.frame(rows.group_by(keys).agg(n=rows.person_id.nunique()))
+    persons[found["unit"], found["level"]] = found["n"]
+    counts = np.zeros(shape, dtype=np.int64)
+    made_of = np.zeros((*shape, len(CHARACTERISTICS)))
+    if spec.who == "fixed":
+        # the group is the same all along: count once, by the month from which nothing is known
+        cut = rows.mutate(until=rows.until.clip(first, last + 1).cast("int32"))
+        found = work.engine.frame(_total(cut, [*keys, "until"]))
+        for m in range(first, last + 1):
+            seen = found[found["until"] > m]
+            at = (seen["unit"].to_numpy(), seen["level"].to_numpy(), m // spec.step - grid[0])
+            np.add.at(counts, at, seen["n"].to_numpy())
+            np.add.at(made_of, at, seen[list(CHARACTERISTICS)].to_numpy())
+    else:
+        seen = rows.mutate(month=(rows.k + spec.after).cast("int32"))
+        seen = seen.filter(seen.month < seen.until)
+        seen = seen.mutate(period=(seen.month // spec.step - int(grid[0])).cast("int32"))
+        found = work.engine.frame(_total(seen, [*keys, "period"]))
+        at = (found["unit"].to_numpy(), found["level"].to_numpy(), found["period"].to_numpy())
+        counts[at] = found["n"]
+        made_of[at] = found[list(CHARACTERISTICS)]
+    sums = np.zeros((*shape, len(spec.outcomes)))
+    for table in sorted({outcome(name).table for name in spec.outcomes}):
+        mine = [(j, outcome(n)) for j, n in enumerate(spec.outcomes) if outcome(n).table == table]
+        months = _months(work, spec, rows, table)
+        found = work.engine.frame(_outcome_sums(spec, rows, months, [o.column for _, o in mine]))
+        at = (
+            found["unit"].to_numpy(), found["level"].to_numpy(),
+            found["period"].to_numpy() - grid[0],
+        )  # fmt: skip
+        for j, one in mine:
+            sums[(*at, j)] = found[one.column]
+    return OfficePeriods(
+        spec=spec,
+        units=tuple(str(name) for name in named["name"]),
+        starts=named["start"].to_numpy(dtype=np.float64),
+        periods=grid.astype(np.int64),
+        persons=persons,
+        counts=counts,
+        sums=sums,
+        made_of=made_of,
+        attrition=attrition,
+        fingerprint=f"{work.registers.fingerprint}:{spec}",
+    )
+
+
+def _total(rows: Table, keys: list[str]) -> Table:
+    return rows.group_by(keys).agg(
+        n=rows.count(), **{name: rows[name].sum() for name in CHARACTERISTICS}
+    )
+
+
+def _months(work: Working, spec: RolloutSpec, rows: Table, table: str) -> Table:
+    """Person-months with jobs or benefits of those counted, in the window."""
+    factors = None if spec.price_year is None else prices.load().deflators(spec.price_year)
+    raw = work.registers[table]
+    raw = raw.filter((raw.month >= spec.window[0]) & (raw.month <= spec.window[1]))
+    raw = raw.semi_join(rows, "person_id")
+    if table == "jobs":
+        return job_months(raw, work.parts, subsidising=work.catalogue.subsidised(), factors=factors)
+    return benefit_months(raw, factors=factors)
+
+
+def _outcome_sums(spec: RolloutSpec, rows: Table, months: Table, columns: list[str]) -> Table:
+    """unit, level, period and the columns' sums over months with a row; the other months are zero."""
+    base = rows.select("person_id", "k", "until", "unit", "level")
+    joined = months.inner_join(base, "person_id")
+    joined = joined.filter(joined.month < joined.until)
+    if spec.who != "fixed":
+        joined = joined.filter(joined.month == joined.k + spec.after)
+    joined = joined.mutate(period=(joined.month // spec.step).cast("int32"))
+    return joined.group_by("unit", "level", "period").agg(
+        **{name: joined[name].cast("float64").sum() for name in columns}
+    )
