@@ -14,6 +14,7 @@ from tiltakeval.diagnostics.placebo import placebo_outcomes, placebo_together
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.diagnostics.sensitivity import sensitivity
 from tiltakeval.diagnostics.support import support
+from tiltakeval.diagnostics.treated_clusters import treated_clusters
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import ESTIMATORS, build
@@ -66,6 +67,7 @@ def estimate_and_check(
         checks = counted(estimates, limits)
         if isinstance(design, StaggeredPanel):
             checks += entry_checks(design)
+            checks += treated_clusters(design=design)
             checks += rollout(estimates=estimates, pretrend_level=limits.placebo_level)
         return Checked(estimates, checks)
     nuisance = estimator.nuisance(design)

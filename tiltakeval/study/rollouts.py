@@ -14,6 +14,7 @@ from tiltakeval.design.entry import check_entry, overridden
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.diagnostics.honest.robust import robust_intervals
 from tiltakeval.diagnostics.rollout import rollout
+from tiltakeval.diagnostics.treated_clusters import treated_clusters
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check
@@ -43,6 +44,7 @@ def run_rollout(
     checks = [
         *entry_checks(design),
         *checks,
+        *treated_clusters(design=kept),
         *rollout(
             estimates=everybody,
             pretrend_level=limits.pretrend_level,
