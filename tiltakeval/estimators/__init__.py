@@ -121,6 +121,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "two-way fixed effects with leads and lags, and what they mix",
         design="staggered",
     ),
+    "sun_abraham": Entry(
+        "did.sun_abraham",
+        "SunAbraham",
+        "event study of a roll-out, effects by cohort averaged by cohort shares",
+        design="staggered",
+    ),
 }
 
 

@@ -97,11 +97,11 @@ class TwoWayEffects:
         columns = static_columns(sample)
         blocks = blocks_of(sample, columns)
         found = regress(sample.panel, blocks, columns.owner)
-        if not found.estimable[-1]:
-            reason = "treatment is collinear with periods or covariates"
-            return Beside(labels, support, reason=reason)
         maps = np.zeros((found.coef.size, 1))
         maps[-1] = 1.0
+        if not found.identifies(maps)[0]:
+            reason = "treatment is collinear with periods or covariates"
+            return Beside(labels, support, reason=reason)
         beta = float(found.coef[-1])
         z = summed(sample, blocks, found, maps, groups)[:, 0]
         rows.scale = scale_of(self.errors, design, sample, found, groups)

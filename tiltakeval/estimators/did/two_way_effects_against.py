@@ -42,7 +42,7 @@ def against_cells(
     columns = cell_columns(sample, cells)
     blocks = blocks_of(sample, columns)
     found = regress(sample.panel, blocks, columns.owner)
-    good = np.flatnonzero(found.estimable[columns.nuisance :])
+    good = np.flatnonzero(found.identifies(np.eye(columns.owner.size))[columns.nuisance :])
     if not good.size:
         return {}
     att = found.coef[columns.nuisance :][good]

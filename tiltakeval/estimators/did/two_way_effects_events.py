@@ -119,7 +119,9 @@ class TwoWayEventStudy:
         found = regress(sample.panel, blocks, columns.owner)
         why = [
             self._why(design, side[0], bool(ok))
-            for side, ok in zip(sides, found.estimable[columns.nuisance :])
+            for side, ok in zip(
+                sides, found.identifies(np.eye(columns.owner.size))[columns.nuisance :]
+            )
         ]
         known = np.array([not said for said in why])
         picks = np.flatnonzero(known)

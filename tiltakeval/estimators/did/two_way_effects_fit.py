@@ -22,7 +22,7 @@ Ints = NDArray[np.int64]
 
 #: An eigenvalue of the correlation of regressors below this share of the largest is zero.
 SINGULAR = 1e-10
-#: A coefficient with more of its squared unit vector than this in the null space isn't estimable.
+#: A sum of coefficients with more of its squared length than this in the null space can't be had.
 _TOUCHED = 1e-9
 #: Units worked on at a time.
 _PIECE = 100_000
@@ -53,20 +53,28 @@ class Panel:
 
 @dataclass(frozen=True)
 class Regression:
-    """``coef`` [K], NaN where not ``estimable`` [K]; ``fitted`` [K] one solution. ``bread`` [K, K] is
-    the (pseudo-)inverse of the regressors' cross-products, ``inner`` holds every block's [q, q, T, T]
-    cross-products of units seen, with unit effects taken out. There are ``rows`` unit-periods and
-    ``units`` unit effects; ``rank`` is that of the regressors, period effects included."""
+    """``coef`` [K], one solution where ``identifies`` says no. ``bread`` [K, K] is the (pseudo-)inverse
+    of the regressors' cross-products, ``inner`` holds every block's [q, q, T, T] cross-products of
+    units seen, with unit effects taken out. There are ``rows`` unit-periods and ``units`` unit effects;
+    ``rank`` is that of the regressors, period effects included. ``null`` [K, d] spans what can't be told
+    apart, ``size`` [K] is each regressor's."""
 
     coef: Floats
-    fitted: Floats
-    estimable: Bools
     bread: Floats
     inner: tuple[Floats, ...]
     rows: int
     units: int
     rank: int
     owner: Ints
+    null: Floats
+    size: Floats
+
+    def identifies(self, maps: Floats) -> Bools:
+        """[r] whether each of ``maps`` [K, r] of the coefficients can be had."""
+        unit = np.divide(maps.T, self.size, out=np.zeros_like(maps.T), where=self.size > 0)
+        length = (unit**2).sum(axis=1)
+        absent = (np.abs(maps[self.size == 0]) > 0).any(axis=0)
+        return ~absent & (((maps.T @ self.null) ** 2).sum(axis=1) < _TOUCHED * length)
 
 
 def regress(panel: Panel, blocks: Sequence[Block], owner: Ints) -> Regression:
@@ -92,11 +100,11 @@ def regress(panel: Panel, blocks: Sequence[Block], owner: Ints) -> Regression:
             for b in range(q):
                 gram[np.ix_(at[a], at[b])] += left.T @ own[a, b] @ block.columns[:, at[b]]
         inner.append(own)
-    bread, estimable, rank = _invert(gram)
+    bread, null, size = _invert(gram)
     coef = bread @ right
     coef += bread @ (right - gram @ coef)  # what rounding left of the solution
-    known = np.where(estimable, coef, np.nan)
-    return Regression(known, coef, estimable, bread, tuple(inner), rows, units, rank, owner)
+    rank = int((size > 0).sum()) - null.shape[1]
+    return Regression(coef, bread, tuple(inner), rows, units, rank, owner, null, size)
 
 
 def scores(
@@ -112,7 +120,7 @@ def scores(
     at = [np.flatnonzero(found.owner == a) for a in range(panel.x.shape[1])]
     for block in blocks:
         ways = [block.columns[:, k] @ turned[k] for k in at]
-        paths = np.stack([block.columns[:, k] @ found.fitted[k] for k in at])
+        paths = np.stack([block.columns[:, k] @ found.coef[k] for k in at])
         for part, y, mask, count in _pieces(panel, block):
             fit = panel.x[part] @ paths if len(at) > 1 else paths
             mean = (fit * mask).sum(axis=1) / np.maximum(count, 1)
@@ -163,22 +171,25 @@ def _add_inner(own: Floats, wx: Floats, x: Floats, mask: Bools, count: Ints) -> 
                 own[b, a] += term
 
 
-def _invert(gram: Floats) -> tuple[Floats, Bools, int]:
-    """(Pseudo-)inverse, which coefficients it identifies, rank."""
+def _invert(gram: Floats) -> tuple[Floats, Floats, Floats]:
+    """(Pseudo-)inverse [K, K], null space [K, d] (of unit length after scaling), size [K] of each
+    regressor, 0 where it doesn't vary."""
     k = gram.shape[0]
     size = np.sqrt(np.clip(np.diag(gram), 0.0, None))
     live = np.flatnonzero(size > 1e-12 * max(float(size.max(initial=0.0)), 1e-300))
-    bread, estimable = np.zeros((k, k)), np.zeros(k, dtype=bool)
-    if not live.size:
-        return bread, estimable, 0
+    bread = np.zeros((k, k))
     scale = size[live]
+    size = np.where(np.isin(np.arange(k), live), size, 0.0)
+    if not live.size:
+        return bread, np.zeros((k, 0)), size
     corr = gram[np.ix_(live, live)] / np.outer(scale, scale)
     values, vectors = linalg.eigh(corr)
-    null = values <= SINGULAR * values[-1]
-    estimable[live] = (vectors[:, null] ** 2).sum(axis=1) < _TOUCHED
-    if null.any():
-        inverse = (vectors[:, ~null] / values[~null]) @ vectors[:, ~null].T
+    lost = values <= SINGULAR * values[-1]
+    if lost.any():
+        inverse = (vectors[:, ~lost] / values[~lost]) @ vectors[:, ~lost].T
     else:
         inverse = linalg.cho_solve(linalg.cho_factor(corr), np.eye(live.size))
     bread[np.ix_(live, live)] = inverse / np.outer(scale, scale)
-    return bread, estimable, int(live.size - null.sum())
+    null = np.zeros((k, int(lost.sum())))
+    null[live] = vectors[:, lost] / scale[:, None]
+    return bread, null, size

@@ -1,0 +1,120 @@
+"""Event studies weighted by cohort shares: Sun & Abraham's interaction-weighted estimator."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.errors import InputError
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
+from tiltakeval.estimators.did.rows import Rows
+from tiltakeval.estimators.did.two_way_effects_cells import cell_level
+from tiltakeval.estimators.did.two_way_effects_columns import sample_of
+from tiltakeval.estimators.did.two_way_effects_result import (
+    MISSING,
+    Errors,
+    check_options,
+    every_level,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SunAbraham:
+    """y_it = a_i + f_t + sum over cohorts g and event times e of b_ge 1{g_i = g} 1{t - g = e}, least
+    squares, each cohort's last period before treatment (and its ``anticipation``) left out; averages
+    over cohorts by their shares. Sun & Abraham (2021, Journal of Econometrics 225:175-199).
+
+    ``comparison``: units ``never`` treated, or the cohort treated ``last``, with the periods from its
+    start (or anticipation) on left out. Covariates enter times periods.
+
+    ``shares``: cohorts weigh by their numbers of units, whose sampling is part of the errors
+    (``estimated``), or by the rows of each cell, taken as given, as R's fixest and diff-diff have it
+    (``fixed``). ``errors`` names a small-sample convention (`two_way_effects_result.small_sample`).
+    ``balance`` and ``min_clusters`` as in `GroupTimeATT`. Any pattern of missing rows: unit effects then
+    borrow from all of a unit's rows, where group-time effects compare two periods only.
+    """
+
+    comparison: Literal["never", "last", "never_treated", "last_treated"] = "never"
+    anticipation: int = 0
+    balance: int | None = None
+    shares: Literal["estimated", "fixed"] = "estimated"
+    errors: Errors = "clustered"
+    min_clusters: int = 2
+    level: float = 0.95
+    bands: bool = True
+    draws: int = 999
+    seed: int = 0
+
+    def estimate(self, design: StaggeredPanel) -> Estimates:
+        """Rows and averages as `GroupTimeATT` has them, all measured from the base period. Raises
+        InputError."""
+        began = time.process_time()
+        check_options(
+            self,
+            comparison=("never", "last", "never_treated", "last_treated"),
+            shares=("estimated", "fixed"),
+        )
+        if self.comparison.startswith("last"):
+            design = before_last(design, self.anticipation)
+        edge = float(design.periods[-1]) + self.anticipation
+        if not (design.first > edge).any():
+            raise InputError(
+                "no unit is never treated",
+                where="comparison",
+                remedy="Say comparison=last to compare with the cohort treated last.",
+            )
+        check_balance(design, self.balance)
+        plan = list(
+            cells(design, comparison="never", base="universal", anticipation=self.anticipation)
+        )
+        groups = groups_of(design, len(plan))
+        rows = Rows(design, groups, self.balance, "g_minus_1", MISSING)
+        # treated after the panel but within the anticipation: neither a cohort nor untreated
+        clear = (design.first <= design.periods[-1]) | (design.first > edge)
+        for label, inside, k in every_level(design):
+            sample = sample_of(design, inside & clear, k)
+            found, rows.scale = cell_level(
+                design,
+                sample,
+                plan,
+                groups,
+                errors=self.errors,
+                least=self.min_clusters,
+                centred=False,
+                fixed=self.shares == "fixed",
+            )
+            rows.add(label, k, inside, found)
+        return result_of(
+            design, rows, groups, self, key="sun_abraham", options=asdict(self), began=began
+        )
+
+
+def before_last(design: StaggeredPanel, anticipation: int) -> StaggeredPanel:
+    """The periods in which the cohort treated last (inside the panel) is untreated; units never treated
+    inside the panel are left out. Raises InputError where no other cohort is treated in them."""
+    ever = design.first <= design.periods[-1]
+    last = float(design.first[ever].max(initial=-np.inf))
+    keep = design.periods < last - anticipation
+    if not (design.first[ever] <= design.periods[keep].max(initial=np.iinfo(np.int64).min)).any():
+        raise InputError(
+            "no cohort is treated before the last one",
+            where="comparison",
+            remedy="Say comparison=never to compare with units never treated.",
+        )
+    group = {name: replace(one, codes=one.codes[ever]) for name, one in design.subgroups.items()}
+    return replace(
+        design,
+        outcomes=np.ascontiguousarray(design.outcomes[ever][:, keep]),
+        periods=design.periods[keep],
+        first=design.first[ever],
+        covariates=design.covariates[ever],
+        weight=design.weight[ever],
+        cluster=np.unique(design.cluster[ever], return_inverse=True)[1].astype(np.int64),
+        subgroups=group,
+    )
