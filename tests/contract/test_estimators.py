@@ -21,6 +21,8 @@ from tiltakeval.estimators.base import Estimator
 OPTIONS = {
     "iv_2sls": {"uptake": "taken", "uptake_horizon": 0},
     "regression": {"errors": "cluster"},
+    # by default effects are measured from a mean with squared weights: influence need not add up to zero
+    "did_imputation": {"auxiliary_mean": "plain"},
     **{key: {"folds": 3} for key in ESTIMATORS if key.startswith("aipw")},
 }
 

@@ -31,10 +31,11 @@ class Options(Protocol):
     def seed(self) -> int: ...
 
 
-def groups_of(design: StaggeredPanel, cells: int, exact_below: float = EXACT_BELOW) -> Groups:
+def groups_of(design: StaggeredPanel, cells: int, exact_below: float | None = None) -> Groups:
     """The design's clusters, dealt into groups where the influence on ``cells`` would be large."""
     size = design.n * cells * len(design.outcome_names)
-    most = max(design.n, MAX_GROUPS) if size <= exact_below else MAX_GROUPS
+    few = size <= (EXACT_BELOW if exact_below is None else exact_below)
+    most = max(design.n, MAX_GROUPS) if few else MAX_GROUPS
     return deal_groups(design.cluster, kind=design.cluster_kind, max_groups=most)
 
 

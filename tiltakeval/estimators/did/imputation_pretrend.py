@@ -1,0 +1,148 @@
+"""Trends before treatment, tested on untreated rows alone.
+
+Borusyak, Jaravel & Spiess (2024, section 4.4): untreated rows are regressed on the model of untreated
+outcomes and on indicators of the last few event times before treatment. The effects themselves use no
+row differently for it, so that a study which passes the test is no selected one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.estimators.did.imputation_cells import bits
+from tiltakeval.estimators.did.imputation_fit import Baseline, blocks
+from tiltakeval.estimators.did.level import Support
+from tiltakeval.estimators.did.propensity import independent
+from tiltakeval.estimators.did.rows import Beside
+from tiltakeval.estimators.numerics.groups import Groups
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Leads are at most so many unless said, and fewer where cohorts are not seen as long.
+MOST_LEADS = 6
+
+
+def leads_of(design: StaggeredPanel, anticipation: int, leads: int | None) -> int:
+    """How many event times before treatment are tested: as asked for, at most ``MOST_LEADS`` by default,
+    and fewer than the longest time before treatment, which leaves something to compare them with."""
+    grid = design.periods
+    inside = design.cohorts[design.cohorts <= grid[-1]]
+    longest = max((int(g - anticipation - grid[0]) for g in inside), default=0)
+    return max(0, min(MOST_LEADS if leads is None else leads, longest - 1))
+
+
+def pretrends(
+    design: StaggeredPanel,
+    groups: Groups,
+    units: Ints,
+    base: Baseline,
+    *,
+    anticipation: int,
+    leads: int,
+    min_clusters: int,
+) -> list[Beside]:
+    """A row of term ``effect_by_event_time`` for each of the ``leads`` before treatment and its
+    anticipation, measured from all earlier untreated rows (and those of units not treated)."""
+    place = _places(design, units, base, anticipation, leads)
+    events = [-anticipation - lead for lead in range(1, leads + 1)]
+    seen = [e for e in range(leads) if (place[:, e] >= 0).any()]
+    if not seen:
+        return []
+    place = place[:, seen]
+    toward = base.equations.solve(_beside_model(base, place).T)
+    square, right = _left(base, place, toward)
+    total = np.tensordot(base.weight, square, axes=1)
+    scale = np.array([base.weight[place[:, e] >= 0].sum() for e in range(len(seen))])
+    free = [e for e in range(len(seen)) if total[e, e] > 1e-9 * scale[e]]
+    free = [free[j] for j in independent(total[np.ix_(free, free)])]
+    inverse = np.linalg.inv(total[np.ix_(free, free)])
+    found = inverse @ (base.weight @ right[:, free])
+    left = right[:, free] - square[:, free][:, :, free] @ found
+    z = groups.add_up((left * base.weight[:, None]) @ inverse, units)
+    out = []
+    for e in range(len(seen)):
+        labels = {"term": "effect_by_event_time", "horizon": events[seen[e]]}
+        support = _support(design, units, base, place[:, e])
+        clusters = np.unique(design.cluster[units[place[:, e] >= 0]]).size
+        if e not in free:
+            reason = "can't be told from unit and period effects and later event times"
+        elif clusters < min_clusters:
+            reason = f"only {clusters} with that event time ({design.cluster_kind})"
+        else:
+            at = free.index(e)
+            out.append(Beside(labels, support, float(found[at]), z[:, at]))
+            continue
+        out.append(Beside(labels, support, reason=reason))
+    return out
+
+
+def _places(
+    design: StaggeredPanel, units: Ints, base: Baseline, anticipation: int, leads: int
+) -> Ints:
+    """[m, leads] the period's position of each event time before treatment; -1 where it isn't used."""
+    first = design.first[units]
+    inside = first <= design.periods[-1]
+    place = np.full((units.size, leads), -1, dtype=np.int64)
+    position = {int(t): i for i, t in enumerate(design.periods)}
+    for g in np.unique(first[inside]):
+        own = np.flatnonzero(first == g)
+        for lead in range(1, leads + 1):
+            t = position.get(int(g) - anticipation - lead)
+            if t is not None:
+                place[own[base.used[own, t]], lead - 1] = t
+    return place
+
+
+def _beside_model(base: Baseline, place: Ints) -> Floats:
+    """[leads, qT] products of the indicators with the model's columns, unit effects eliminated."""
+    q, periods = base.equations.shape
+    out = np.zeros((place.shape[1], q, periods))
+    for e in range(place.shape[1]):
+        own = np.flatnonzero(place[:, e] >= 0)
+        zw = base.z[own] * base.weight[own, None]
+        out[e] = -(zw / base.count[own, None]).T @ base.used[own]
+        for t in np.unique(place[own, e]):
+            out[e, :, t] += zw[place[own, e] == t].sum(axis=0)
+    return out.reshape(place.shape[1], q * periods)
+
+
+def _left(base: Baseline, place: Ints, toward: Floats) -> tuple[Floats, Floats]:
+    """Per unit, of what the model leaves of the indicators: squares [m, e, e], and products with
+    residuals [m, e], both summed over periods."""
+    m, leads = place.shape
+    q, periods = base.equations.shape
+    along = toward.T.reshape(leads, q, periods)
+    square, right = np.zeros((m, leads, leads)), np.zeros((m, leads))
+    for rows in blocks(m):
+        used = base.used[rows]
+        left = np.empty((leads, *used.shape))
+        for e in range(leads):
+            np.matmul(base.z[rows], -along[e], out=left[e])
+            there = np.flatnonzero(place[rows, e] >= 0)
+            left[e, there, place[rows, e][there]] += 1.0
+        left *= used
+        left -= (left.sum(axis=2) / base.count[rows])[:, :, None]
+        left *= used
+        residual = np.where(used, base.gap[rows], 0.0)
+        right[rows] = np.einsum("emt,mt->me", left, residual)
+        flat = left.transpose(1, 0, 2)
+        square[rows] = flat @ flat.transpose(0, 2, 1)
+    return square, right
+
+
+def _support(design: StaggeredPanel, units: Ints, base: Baseline, place: Ints) -> Support:
+    """Units with the event time, and the others that are untreated in the same periods."""
+    own = place >= 0
+    periods = np.unique(place[own])
+    others = base.used[:, periods].any(axis=1) & ~own
+    weight = base.weight[others]
+    return Support(
+        treated=bits(units[own], design.n),
+        comparison=bits(units[others], design.n),
+        clusters=bits(design.cluster[units[own | others]], int(design.cluster.max()) + 1),
+        effective=float(weight.sum() ** 2 / (weight @ weight)) if others.any() else 0.0,
+        trimmed=0,
+    )
