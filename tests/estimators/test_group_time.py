@@ -18,6 +18,8 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast, with_bands
 from tiltakeval.estimates.inference import correction
 from tiltakeval.estimators import build
+from tiltakeval.estimators.did import batches
+from tiltakeval.estimators.did.sorted_units import SortedUnits
 
 SETS = {
     "mpdta": {
@@ -164,6 +166,27 @@ def test_influence_is_the_derivative_by_each_units_weight(method: str, compariso
             changed = estimator.estimate(replace(design, weight=weight))
             moved.append(changed.table.estimate.to_numpy()[rows])
         np.testing.assert_allclose(z[i], (moved[0] - moved[1]) / 2e-5, atol=2e-7)
+
+
+@pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
+@pytest.mark.parametrize("comparison", ["never", "not_yet"])
+def test_cells_that_share_their_weighing_have_the_digits_of_cells_alone(
+    method: str, comparison: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = make_rollout(400, seed=16, clusters=60)
+    estimator = att(method=method, comparison=comparison)
+    shared = estimator.estimate(design)
+    monkeypatch.setattr(batches, "AT_ONCE", 1000)  # and one period at a time
+    few = estimator.estimate(design)
+    monkeypatch.setattr(SortedUnits, "complete", np.zeros(PERIODS.size, dtype=bool))
+    alone = estimator.estimate(design)
+    for other in (few, alone):
+        for column in ("estimate", "std_error", "n_effective"):
+            np.testing.assert_allclose(
+                shared.table[column], other.table[column], rtol=1e-10, atol=1e-10
+            )
+        counts = ["n_treated", "n_comparison", "n_clusters", "status"]
+        assert shared.table[counts].equals(other.table[counts])
 
 
 def test_clusters_add_up_and_their_error_is_near_the_jackknife() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,26 +10,15 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.aggregate import Average
-from tiltakeval.estimators.did.cell_fit import Method, fit_cells
-from tiltakeval.estimators.did.plan import Cell, comparison_units
+from tiltakeval.estimators.did.batches import Batch, Support, batches
+from tiltakeval.estimators.did.cell_fit import Method, effects, weigh
+from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.propensity import independent
+from tiltakeval.estimators.did.sorted_units import sort_units
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Bits = NDArray[np.uint8]
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Support:
-    """Who carries a cell, as bits over the design's units and clusters."""
-
-    treated: Bits
-    comparison: Bits
-    clusters: Bits
-    effective: float
-    trimmed: int
 
 
 @dataclass(frozen=True)
@@ -70,59 +58,57 @@ def estimate_level(
     min_clusters: int,
     max_propensity: float,
 ) -> Level:
-    """The plan's cells among the units ``inside`` [n]."""
+    """The plan's cells among the units ``inside`` [n].
+
+    Cells of one cohort against the same others are weighed once where nobody is missing; regressions
+    then rest on Gram matrices added up over the cohorts compared with.
+    """
     x, names, dropped = standard_covariates(design, inside)
-    y = np.ascontiguousarray(design.outcomes[:, :, outcome].T)  # periods are read one at a time
-    full = np.array([bool(np.isfinite(column[inside]).all()) for column in y])
-    batches: dict[tuple[float, ...], list[int]] = defaultdict(list)
-    for i, cell in enumerate(plan):
-        # cells of one cohort against the same units are fitted together where nobody is missing
-        complete = not cell.reason and full[cell.t] and full[cell.b]
-        batches[(cell.cohort, cell.after, -1 if complete else i)].append(i)
-    out: dict[int, Fitted] = {}
+    units = sort_units(design, inside, outcome, x, groups)
+    out = {i: Fitted(cell, reason=cell.reason) for i, cell in enumerate(plan) if cell.reason}
     lost: set[str] = set()
-    starts: dict[float, Floats] = {}
-    for members in batches.values():
-        first = plan[members[0]]
-        if first.reason:
-            out[members[0]] = Fitted(first, reason=first.reason)
-            continue
-        cohort = np.flatnonzero(inside & (design.first == first.cohort))
-        others = np.flatnonzero(inside & comparison_units(design, first))
-        if not full[[first.t, first.b]].all():
-            cohort, others = (
-                side[np.isfinite(y[first.t, side] - y[first.b, side])] for side in (cohort, others)
-            )
-        units = np.concatenate([cohort, others])
-        dy = np.empty((units.size, len(members)))
-        for j, i in enumerate(members):
-            np.subtract(y[plan[i].t, units], y[plan[i].b, units], out=dy[:, j])
-        reason = _too_few(design, cohort, others, min_clusters)
+    like: dict[float, tuple[Floats, float]] = {}
+    for batch in batches(plan, units):
+        cohort = batch.cells[0].cohort
+        reason = _too_few(design, batch, min_clusters)
         if not reason:
-            fit = fit_cells(
-                dy=dy,
-                treated=cohort.size,
-                x=x[units],
-                weight=design.weight[units],
+            sides = weigh(
+                x=batch.x,
+                treated=batch.treated,
+                weight=batch.weight,
                 method=method,
                 names=names,
                 max_propensity=max_propensity,
-                start=starts.get(first.cohort),
+                start=_start(like.get(cohort), batch.log_odds),
+                grams=batch.grams,
             )
-            reason = fit.reason
-            lost |= {names[j] for j in fit.dropped}
+            reason = sides.reason
+            lost |= {names[j] for j in sides.dropped}
         if reason:
-            out.update({i: Fitted(plan[i], reason=reason) for i in members})
+            out.update({i: Fitted(plan[i], reason=reason) for i in batch.members})
             continue
-        if fit.coef is not None:
-            starts[first.cohort] = fit.coef
-        z = groups.add_up(fit.z, units)
-        support = _support(design, cohort, others, fit.odds, fit.trimmed)
-        for j, i in enumerate(members):
-            out[i] = Fitted(plan[i], float(fit.att[j]), z[:, j], support)
+        if sides.coef is not None:
+            like[cohort] = sides.coef, batch.log_odds
+        support = batch.support(sides)
+        label = units.label[batch.at]
+        for members, dy, known in batch.differences():
+            att, z = effects(sides, dy, known)
+            sums = [np.bincount(label, weights=row, minlength=groups.labels) for row in z]
+            summed = groups.gather(np.stack(sums, axis=1)).astype(np.float64, copy=False)
+            for j, i in enumerate(members):
+                out[i] = Fitted(plan[i], float(att[j]), summed[:, j], support)
     return Level(
         tuple(out[i] for i in range(len(plan))), dropped, tuple(sorted(lost - set(dropped)))
     )
+
+
+def _start(like: tuple[Floats, float] | None, log_odds: float) -> Floats | None:
+    """The logit's coefficients in a like cell, its constant moved by the log odds of being treated."""
+    if like is None:
+        return None
+    coef = like[0].copy()
+    coef[0] += log_odds - like[1]
+    return coef
 
 
 def standard_covariates(
@@ -147,37 +133,18 @@ def standard_covariates(
     return centred[:, kept], tuple(names[j] for j in kept), dropped
 
 
-def _too_few(design: StaggeredPanel, cohort: Ints, others: Ints, least: int) -> str:
-    """Why the cell has too few units on a side, or nothing."""
+def _too_few(design: StaggeredPanel, batch: Batch, least: int) -> str:
+    """Why the cells have too few units on a side, or nothing."""
+    cohort, others = batch.cluster[: batch.treated], batch.cluster[batch.treated :]
     if not cohort.size:
         return "no unit of the cohort is seen in both periods"
     if not others.size:
         return "no comparison unit is left"
     kind = "unit" if design.cluster_kind == "unit" else f"cluster ({design.cluster_kind})"
     for side, where in ((cohort, "in the cohort"), (others, "to compare with")):
-        count = np.unique(design.cluster[side[: 100 * least]]).size
+        count = np.unique(side[: 100 * least]).size
         if count < least:  # few among the first: count all
-            count = np.unique(design.cluster[side]).size
+            count = np.unique(side).size
         if count < least:
             return f"only {count} {kind} {where}"
     return ""
-
-
-def _support(
-    design: StaggeredPanel, cohort: Ints, others: Ints, odds: Floats, trimmed: int
-) -> Support:
-    def bits(where: Ints, size: int) -> Bits:
-        mask = np.zeros(size, dtype=bool)
-        mask[where] = True
-        return np.packbits(mask)
-
-    used = others[odds > 0]
-    return Support(
-        treated=bits(cohort, design.n),
-        comparison=bits(used, design.n),
-        clusters=bits(
-            design.cluster[np.concatenate([cohort, used])], int(design.cluster.max()) + 1
-        ),
-        effective=float(odds.sum() ** 2 / (odds @ odds)),
-        trimmed=trimmed,
-    )

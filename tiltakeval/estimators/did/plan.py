@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 
+Floats = NDArray[np.float64]
 Kind = Literal["before", "anticipated", "effect"]
 Comparison = Literal["never", "not_yet"]
 Base = Literal["varying", "universal"]
@@ -71,6 +72,9 @@ def cells(
             yield Cell(float(g), t, b, kind, after)
 
 
-def comparison_units(design: StaggeredPanel, cell: Cell) -> NDArray[np.bool_]:
-    """[n] who the cell's cohort is compared with."""
-    return (design.first > cell.after) & (design.first != cell.cohort)
+def compared(starts: Floats, cell: Cell) -> tuple[int, tuple[int, ...]]:
+    """Positions among ``starts`` (first treated periods in order) of the cell's cohort, -1 when it
+    isn't among them, and of the cohorts it is compared with."""
+    own = np.flatnonzero(starts == cell.cohort)
+    others = np.flatnonzero((starts > cell.after) & (starts != cell.cohort))
+    return int(own[0]) if own.size else -1, tuple(int(c) for c in others)

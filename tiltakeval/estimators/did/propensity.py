@@ -1,7 +1,8 @@
 """The logit of being in a cohort: small, exact to the last digits, honest about separation.
 
 Cells are many and small, so this fit spares what ``numerics.logit`` does for large ones (blocks, a
-ridge, control of threads).
+ridge, control of threads). Arrays hold a covariate a row, a unit a column: a pass over units is then a
+pass over memory.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 #: A column is collinear when less than this share of its variance is left by those before it.
 COLLINEAR = 1e-10
@@ -46,53 +46,56 @@ def independent(gram: Floats) -> list[int]:
     return kept
 
 
-def fit_propensity(
-    basis: Floats, treated: Bools, weight: Floats, start: Floats | None = None
-) -> Propensity:
-    """Maximum-likelihood logit of ``treated`` [m] on ``basis`` [m, p], a constant first, by Newton.
+def weighted_gram(basis: Floats, weight: Floats) -> Floats:
+    """[p, p] sums over units of basis [p, m] times basis, weighted by ``weight`` [m]."""
+    return (basis * weight) @ basis.T
 
-    ``weight`` [m] > 0. Two plain steps after convergence take the fit to the last digits.
+
+def fit_propensity(
+    basis: Floats, treated: int, weight: Floats, start: Floats | None = None
+) -> Propensity:
+    """Maximum-likelihood logit on ``basis`` [p, m], a constant first, by Newton: the first ``treated``
+    units against the rest.
+
+    ``weight`` [m] > 0. ``start`` [p] are the coefficients of a like fit. Two steps after convergence
+    take the fit to the last digits; the second needs no new information matrix, as a step's error is
+    the product of its length and the matrix's error, both of which are already small.
     """
-    share = float(weight @ treated / weight.sum())
-    coef = np.zeros(basis.shape[1])
+    total, own = float(weight.sum()), float(weight[:treated].sum())
+    share = own / total
+    null = own * np.log(share) + (total - own) * np.log(1 - share)
+    coef = np.zeros(basis.shape[0])
     coef[0] = np.log(share / (1 - share))
-    total = float(weight.sum())
-    null = total * float(share * np.log(share) + (1 - share) * np.log(1 - share))
-    coef = coef if start is None else start
-    eta = basis @ coef
-    value = _likelihood(eta, treated, weight)
-    polished = 0
+    if start is not None:
+        coef = start
+    score, value = _at(basis, coef, treated, weight)
     for _ in range(_ITERATIONS):
-        score, information = _information(basis, eta, weight)
-        if len(independent(information)) < basis.shape[1]:
+        information = weighted_gram(basis, weight * score * (1 - score))
+        if len(independent(information)) < basis.shape[0]:
             break
-        gradient = basis.T @ (weight * (treated - score))
-        step = np.linalg.solve(information, gradient)
-        if gradient @ step < 1e-9:
-            polished += 1
+        step = np.linalg.solve(information, _gradient(basis, score, treated, weight))
+        if step @ information @ step < 1e-9:
             coef = coef + step
-            eta = basis @ coef
-            if polished == 2:  # enough: each step doubles the digits
-                return _judged(basis, coef, treated, weight, null)
-            continue
+            score, _ = _at(basis, coef, treated, weight)
+            coef = coef + np.linalg.solve(information, _gradient(basis, score, treated, weight))
+            return _judged(basis, coef, treated, weight, null)
         for _ in range(30):
-            trial = basis @ (coef + step)
-            found = _likelihood(trial, treated, weight)
+            score, found = _at(basis, coef + step, treated, weight)
             if found >= value - 1e-12 * abs(value):
                 break
             step = step / 2
-        coef, eta, value = coef + step, trial, found
+        coef, value = coef + step, found
     return _failed("the covariates separate the cohort from the comparison units")
 
 
-def _judged(basis: Floats, coef: Floats, treated: Bools, weight: Floats, null: float) -> Propensity:
-    eta = basis @ coef
-    score, information = _information(basis, eta, weight)
-    if _likelihood(eta, treated, weight) > 1e-3 * null:
+def _judged(basis: Floats, coef: Floats, treated: int, weight: Floats, null: float) -> Propensity:
+    score, value = _at(basis, coef, treated, weight)
+    if value > 1e-3 * null:
         return _failed("the covariates separate the cohort from the comparison units")
-    certain = int((score[treated] > CERTAIN).sum())
+    certain = int((score[:treated] > CERTAIN).sum())
     if certain:
         return _failed("units of the cohort have a propensity of 1: nobody is like them")
+    information = weighted_gram(basis, weight * score * (1 - score))
     return Propensity(np.minimum(score, CERTAIN), information, coef)
 
 
@@ -100,10 +103,18 @@ def _failed(reason: str) -> Propensity:
     return Propensity(np.empty(0), np.empty(0), np.empty(0), reason)
 
 
-def _information(basis: Floats, eta: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    score = 1 / (1 + np.exp(-np.clip(eta, -700, 700)))
-    return score, basis.T @ (basis * (weight * score * (1 - score))[:, None])
+def _gradient(basis: Floats, score: Floats, treated: int, weight: Floats) -> Floats:
+    gap = -score
+    gap[:treated] += 1
+    gap *= weight
+    return basis @ gap
 
 
-def _likelihood(eta: Floats, treated: Bools, weight: Floats) -> float:
-    return float(-(weight @ np.logaddexp(0.0, np.where(treated, -eta, eta))))
+def _at(basis: Floats, coef: Floats, treated: int, weight: Floats) -> tuple[Floats, float]:
+    """Scores [m] and the log likelihood. One exponential serves both, and none can overflow."""
+    eta = coef @ basis
+    above = np.maximum(eta, 0.0)
+    small = np.exp(eta - 2 * above)  # exp(-|eta|)
+    below = small + 1
+    value = float(weight[:treated] @ eta[:treated] - weight @ (above + np.log(below)))
+    return np.where(eta > 0, 1.0, small) / below, value

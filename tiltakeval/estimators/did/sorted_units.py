@@ -1,0 +1,102 @@
+"""Units sorted by when they start, so that cohorts and comparison groups are slices, not lookups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.estimators.did.propensity import weighted_gram
+from tiltakeval.estimators.numerics.groups import Groups
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SortedUnits:
+    """m units; cohort c (first treated in ``starts[c]``) is ``bounds[c]:bounds[c + 1]``.
+
+    ``y`` [T, m] outcomes, ``x`` [1 + p, m] a row of ones and covariates, ``weight``, ``cluster`` and
+    ``label`` [m] as in the design and its groups.
+    """
+
+    starts: Floats
+    bounds: Ints
+    y: Floats
+    x: Floats
+    weight: Floats
+    cluster: Ints
+    label: Ints
+    n_clusters: int
+
+    @cached_property
+    def complete(self) -> Bools:
+        """[T] whether everybody is seen in the period."""
+        return np.array([bool(np.isfinite(row).all()) for row in self.y])
+
+    @cached_property
+    def grams(self) -> Floats:
+        """[cohorts, 1 + p, 1 + p] weighted Gram matrices of x, to be added up over cohorts."""
+        return np.array([weighted_gram(self.x[:, s], self.weight[s]) for s in self._all()])
+
+    @cached_property
+    def products(self) -> Floats:
+        """[cohorts, T, 1 + p] weighted products of outcomes and x, for periods that are complete."""
+        out = np.full((self.starts.size, self.y.shape[0], self.x.shape[0]), np.nan)
+        for c, s in enumerate(self._all()):
+            weighted = (self.x[:, s] * self.weight[s]).T
+            for t in np.flatnonzero(self.complete):
+                out[c, t] = self.y[t, s] @ weighted
+        return out
+
+    def slices(self, cohorts: Sequence[int]) -> list[slice]:
+        """The units of some cohorts, neighbours joined."""
+        out: list[slice] = []
+        for c in sorted(cohorts):
+            low, high = int(self.bounds[c]), int(self.bounds[c + 1])
+            if out and out[-1].stop == low:
+                out[-1] = slice(out[-1].start, high)
+            elif high > low:
+                out.append(slice(low, high))
+        return out
+
+    def _all(self) -> list[slice]:
+        return [slice(int(a), int(b)) for a, b in zip(self.bounds[:-1], self.bounds[1:])]
+
+
+def take(values: NDArray, where: Sequence[slice]) -> NDArray:
+    """The given columns, side by side."""
+    return np.concatenate([values[..., s] for s in where], axis=-1)
+
+
+def sort_units(
+    design: StaggeredPanel, inside: Bools, outcome: int, x: Floats, groups: Groups
+) -> SortedUnits:
+    """The units ``inside`` [n] with their standard covariates ``x`` [n, p]."""
+    order = np.flatnonzero(inside)
+    order = order[np.argsort(design.first[order], kind="stable")]
+    first = design.first[order]
+    starts = np.unique(first)
+    bounds = np.append(np.searchsorted(first, starts), first.size).astype(np.int64)
+    y = np.empty((design.periods.size, order.size))
+    for t in range(design.periods.size):
+        np.take(design.outcomes[:, t, outcome], order, out=y[t])
+    basis = np.ones((1 + x.shape[1], order.size))
+    for j in range(x.shape[1]):
+        np.take(x[:, j], order, out=basis[1 + j])
+    return SortedUnits(
+        starts=starts,
+        bounds=bounds,
+        y=y,
+        x=basis,
+        weight=design.weight[order],
+        cluster=design.cluster[order],
+        label=groups.label[order].astype(np.int64),
+        n_clusters=int(design.cluster.max()) + 1,
+    )
