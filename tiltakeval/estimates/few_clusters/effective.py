@@ -27,8 +27,8 @@ class Sides:
     """Clusters of a comparison of two sides: all, with units of either side, with units of both.
 
     ``effective`` is the effective number for the difference of the sides' means (of changes), with
-    units of a cluster perfectly alike, the worst case (Lee & Steigerwald 2018, Stata Journal
-    18:184-199), or independent where a cluster has units of both sides. ``largest`` is the largest
+    units of a cluster perfectly alike, the worst case (Lee & Steigerwald 2018, Stata Journal 18),
+    or independent where a cluster has units of both sides. ``largest`` is the largest
     share of a cluster in its side's weight.
     """
 

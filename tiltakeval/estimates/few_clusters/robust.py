@@ -1,0 +1,126 @@
+"""Cluster-robust errors of a regression for few clusters: CR1, CR2 with its degrees of freedom, CR3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.estimates.few_clusters.effective import effective_number
+from tiltakeval.estimates.few_clusters.moments import Moments, identified, invert
+from tiltakeval.estimates.inference import correction
+
+Floats = NDArray[np.float64]
+
+#: Eigenvalues of I - H_gg below this are zero: the cluster alone identifies a direction.
+_NONE_LEFT = 1e-8
+
+
+@dataclass(frozen=True)
+class Robust:
+    """An estimate's error and degrees of freedom; ``reason`` tells why there is none."""
+
+    estimate: float
+    std_error: float
+    df: float
+    reason: str = ""
+
+
+def cr1(moments: Moments, combination: Floats) -> Robust:
+    """Sum of squared scores times G / (G - 1), G - 1 degrees of freedom."""
+    a = moments.bread @ combination
+    squares = float(((moments.scores @ a) ** 2).sum())
+    found = float(combination @ moments.coef)
+    return Robust(
+        found, float(np.sqrt(squares * correction(moments.clusters))), moments.clusters - 1.0
+    )
+
+
+def cr2(moments: Moments, combination: Floats) -> Robust:
+    """Residuals multiplied by (I - H_gg)^(-1/2), which makes the variance unbiased where rows are
+    independent with variance 1 / weight; Satterthwaite's degrees of freedom under the same model.
+
+    Bell & McCaffrey (2002, Survey Methodology 28:169-181); Pustejovsky & Tipton (2018, Journal of
+    Business & Economic Statistics 36:672-683), generalised inverse where I - H_gg is singular. As H_gg
+    = X_g M X_g' has the rank of X_g, all of it is done in K dimensions: with X_g = Q R, Q'Q = I,
+    (I - H_gg)^p = I + Q [(I - R M R')^p - I] Q'.
+    """
+    bread, k = moments.bread, combination.size
+    a = bread @ combination
+    squares = np.zeros(moments.clusters)
+    own = np.zeros(moments.clusters)  # u_g'u_g, u_g = (I - H_gg)^(-1/2) X_g a
+    along = np.zeros((moments.clusters, k))  # X_g'u_g
+    for g in range(moments.clusters):
+        values, vectors = np.linalg.eigh(moments.gram[g])
+        good = values > 1e-12 * max(float(values[-1]), 1e-300)
+        root = np.sqrt(values[good])
+        r = root[:, None] * vectors[:, good].T
+        left, axes = np.linalg.eigh(np.eye(root.size) - r @ bread @ r.T)
+        there = left > _NONE_LEFT
+        half = (axes[:, there] / np.sqrt(left[there])) @ axes[:, there].T
+        turned = half @ (r @ a)
+        residual = (vectors[:, good].T @ moments.scores[g]) / root  # Q'e_g
+        squares[g] = float(turned @ residual) ** 2
+        own[g] = turned @ turned
+        along[g] = r.T @ turned
+    gaps = np.diag(own) - along @ bread @ along.T
+    spread = float((gaps**2).sum())
+    df = float(np.trace(gaps)) ** 2 / spread if spread > 0 else 0.0
+    found = Robust(float(combination @ moments.coef), float(np.sqrt(squares.sum())), df)
+    if not (found.std_error > 0 and df > 0):
+        return Robust(found.estimate, np.nan, np.nan, "no cluster leaves anything to judge it by")
+    return found
+
+
+def without_each(moments: Moments, combination: Floats) -> Floats:
+    """[G] the estimate without each cluster, NaN where it can't be had."""
+    gram, right = moments.gram.sum(axis=0), moments.right.sum(axis=0)
+    out = np.full(moments.clusters, np.nan)
+    for g in range(moments.clusters):
+        rest = gram - moments.gram[g]
+        bread = invert(rest)
+        if identified(rest, bread, combination):
+            out[g] = combination @ (bread @ (right - moments.right[g]))
+    return out
+
+
+def jackknife(estimate: float, left_out: Floats) -> Robust:
+    """(G - 1) / G times the sum of squares about the estimate, G - 1 degrees of freedom: CR3.
+
+    MacKinnon, Nielsen & Webb (2023); conservative on average (Efron & Stein 1981). ``left_out``
+    [G] are the estimates without each cluster. Where some can't be had, nor can the error.
+    """
+    lost = int((~np.isfinite(left_out)).sum())
+    clusters = left_out.size
+    if lost:
+        said = f"{lost} of {clusters} clusters can't be left out: there is no estimate without them"
+        return Robust(estimate, np.nan, np.nan, said)
+    squares = float(((left_out - estimate) ** 2).sum())
+    return Robust(estimate, float(np.sqrt(squares / correction(clusters))), clusters - 1.0)
+
+
+def cr3(moments: Moments, combination: Floats) -> Robust:
+    """Leave one cluster out, exactly."""
+    return jackknife(float(combination @ moments.coef), without_each(moments, combination))
+
+
+@dataclass(frozen=True)
+class Leverage:
+    """By cluster [G]: ``leverage``, the part of the rank of X that is the cluster's (sums to the rank),
+    and ``partial``, its share of the variation that identifies one combination (sums to 1).
+    ``effective`` is the effective number of clusters with independent rows: `effective_number` of
+    ``partial``."""
+
+    leverage: Floats
+    partial: Floats
+    effective: float
+
+
+def leverage(moments: Moments, combination: Floats) -> Leverage:
+    """MacKinnon, Nielsen & Webb (2023, Stata Journal 23:942-982)."""
+    a = moments.bread @ combination
+    whole = np.einsum("gkl,lk->g", moments.gram, moments.bread)
+    partial = np.einsum("k,gkl,l->g", a, moments.gram, a)
+    partial = partial / partial.sum()
+    return Leverage(whole, partial, effective_number(partial))
