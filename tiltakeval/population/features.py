@@ -14,6 +14,7 @@ from ibis.expr.types import Table
 from numpy.typing import NDArray
 
 from tiltakeval.errors import unknown
+from tiltakeval.numerics.independent import independent
 from tiltakeval.population import covariates as raw
 from tiltakeval.population.tables import Working
 from tiltakeval.spells.outcomes import BENEFITS
@@ -301,15 +302,6 @@ def dependent(values: Floats, tolerance: float = 1e-7) -> NDArray[np.bool_]:
     for i in range(0, len(values), 65536):
         block = values[i : i + 65536] - mean
         centred_gram += block.T @ block
-    scale = np.sqrt(np.maximum(np.diag(centred_gram), 1e-300))
-    gram = centred_gram / scale[:, None] / scale[None, :]
-    drop = np.zeros(p, dtype=bool)
-    factor = np.zeros((p, 0))
-    for j in range(p):  # Cholesky, leaving out what has no variance of its own
-        own = gram[j, j] - (factor[j] ** 2).sum()
-        if own < tolerance:
-            drop[j] = True
-            continue
-        column = (gram[:, j] - factor @ factor[j]) / np.sqrt(own)
-        factor = np.column_stack([factor, column])
-    return drop
+    found = np.ones(p, dtype=bool)
+    found[independent(centred_gram, tolerance)] = False
+    return found

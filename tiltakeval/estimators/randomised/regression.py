@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import qr
 
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
@@ -19,6 +18,7 @@ from tiltakeval.estimators.randomised.pairs import (
     per_group_scale,
 )
 from tiltakeval.estimators.weighting.nuisance import Cluster
+from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.floating]
 ERRORS = ("HC0", "HC1", "HC2", "HC3", "cluster")
@@ -81,25 +81,8 @@ def independent_columns(x: Floats, *, keep: int) -> Floats:
 
     Raises InputError when the second (the programme) is determined by the rest.
     """
-    scale = np.sqrt((x**2).sum(axis=0))
-    kept = np.flatnonzero(scale > 0)
-    _, r, pivot = qr(x[:, kept] / scale[kept], mode="economic", pivoting=True)
-    rank = int((np.abs(np.diag(r)) > 1e-9).sum())
-    chosen = np.sort(kept[pivot[:rank]])
-    if rank < kept.size:
-        # prefer earlier columns: add one at a time only when the pivoted choice drops something
-        chosen_list: list[int] = []
-        basis = np.zeros((x.shape[0], 0))
-        for c in kept:
-            column = x[:, c] / scale[c]
-            rest = column - basis @ (basis.T @ column)
-            rest = rest - basis @ (basis.T @ rest)
-            length = float(np.sqrt(rest @ rest))
-            if length > 1e-7:
-                basis = np.column_stack([basis, rest / length])
-                chosen_list.append(int(c))
-        chosen = np.array(chosen_list)
-    if not set(range(keep)) <= set(chosen.tolist()):
+    chosen = independent(x.T @ x, share=1e-12)
+    if not set(range(keep)) <= set(chosen):
         raise InputError("the programme is the same for all units of the sample", where="treatment")
     return x[:, chosen]
 
