@@ -127,6 +127,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "event study of a roll-out, effects by cohort averaged by cohort shares",
         design="staggered",
     ),
+    "etwfe": Entry(
+        "did.etwfe",
+        "ExtendedTwoWay",
+        "two-way fixed effects with an effect of its own for every cohort and period",
+        design="staggered",
+    ),
 }
 
 

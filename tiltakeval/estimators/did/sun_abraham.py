@@ -14,13 +14,14 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.plan import cells
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
-from tiltakeval.estimators.did.two_way_effects_cells import cell_level
+from tiltakeval.estimators.did.two_way_effects_cells import anticipating, cell_level
 from tiltakeval.estimators.did.two_way_effects_columns import sample_of
 from tiltakeval.estimators.did.two_way_effects_result import (
     MISSING,
     Errors,
     check_options,
     every_level,
+    refuse_no_never,
 )
 
 
@@ -62,21 +63,18 @@ class SunAbraham:
         )
         if self.comparison.startswith("last"):
             design = before_last(design, self.anticipation)
-        edge = float(design.periods[-1]) + self.anticipation
-        if not (design.first > edge).any():
-            raise InputError(
-                "no unit is never treated",
-                where="comparison",
-                remedy="Say comparison=last to compare with the cohort treated last.",
-            )
+        refuse_no_never(
+            design,
+            self.anticipation,
+            "Say comparison=last to compare with the cohort treated last.",
+        )
         check_balance(design, self.balance)
         plan = list(
             cells(design, comparison="never", base="universal", anticipation=self.anticipation)
         )
         groups = groups_of(design, len(plan))
         rows = Rows(design, groups, self.balance, "g_minus_1", MISSING)
-        # treated after the panel but within the anticipation: neither a cohort nor untreated
-        clear = (design.first <= design.periods[-1]) | (design.first > edge)
+        clear = ~anticipating(design, self.anticipation, rows)
         for label, inside, k in every_level(design):
             sample = sample_of(design, inside & clear, k)
             found, rows.scale = cell_level(
@@ -89,7 +87,7 @@ class SunAbraham:
                 centred=False,
                 fixed=self.shares == "fixed",
             )
-            rows.add(label, k, inside, found)
+            rows.add(label, k, inside & clear, found)
         return result_of(
             design, rows, groups, self, key="sun_abraham", options=asdict(self), began=began
         )

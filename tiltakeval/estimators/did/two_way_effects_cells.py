@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way_effects_columns import Sample, blocks_of, cell_columns
 from tiltakeval.estimators.did.two_way_effects_fit import regress
 from tiltakeval.estimators.did.two_way_effects_result import (
@@ -94,6 +95,24 @@ def cell_level(
     scale = scale_of(errors, design, sample, found, groups)
     mass = np.array(rows) if fixed else None
     return Level(tuple(fitted), sample.dropped, (), mass=mass), scale
+
+
+def anticipating(design: StaggeredPanel, anticipation: int, rows: Rows) -> Bools:
+    """[n] units first treated after the panel, but so soon that they anticipate in it: neither a cohort
+    nor untreated. They are left out, which the notes of ``rows`` say."""
+    last = float(design.periods[-1])
+    late = (design.first > last) & (design.first <= last + anticipation)
+    for g in np.unique(design.first[late]):
+        rows.notes["not_supported"].append(
+            {
+                "subgroup": "all",
+                "outcome": "",
+                "cohort": design.label(g),
+                "period": "",
+                "reason": "units treated after the last period anticipate it: left out",
+            }
+        )
+    return late
 
 
 _EMPTY = "no unit has an outcome"

@@ -137,3 +137,9 @@ def every_level(design: StaggeredPanel) -> Iterator[tuple[str, Bools, int]]:
     for label, inside in levels_of(design):
         for k in range(len(design.outcome_names)):
             yield label, inside, k
+
+
+def refuse_no_never(design: StaggeredPanel, anticipation: int, remedy: str) -> None:
+    """Raise InputError unless some unit is untreated, and doesn't anticipate, in all periods."""
+    if not (design.first > float(design.periods[-1]) + anticipation).any():
+        raise InputError("no unit is never treated", where="comparison", remedy=remedy)
