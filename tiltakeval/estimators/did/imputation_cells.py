@@ -78,8 +78,8 @@ class Imputed:
         self.design, self.groups, self.units, self.y, self.base = design, groups, units, y, base
         self.min_clusters, self.leave_one_out = min_clusters, leave_one_out
         self.plain_mean, self.sharing = plain_mean, sharing
-        self.own_clusters = np.unique(design.cluster[units]).size == units.size
         self.clusters = int(design.cluster.max()) + 1
+        self.own_clusters = bool(np.bincount(design.cluster[units], minlength=1).max() <= 1)
         self.support = _Comparison(design, units, base.used)
         self.left_out: dict[Cell, int] = {}
 

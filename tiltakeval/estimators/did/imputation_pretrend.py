@@ -66,7 +66,8 @@ def pretrends(
     for e in range(len(seen)):
         labels = {"term": "effect_by_event_time", "horizon": events[seen[e]]}
         support = _support(design, units, base, place[:, e])
-        clusters = np.unique(design.cluster[units[place[:, e] >= 0]]).size
+        own = np.bincount(design.cluster[units[place[:, e] >= 0]])
+        clusters = int((own > 0).sum())
         if e not in free:
             reason = "can't be told from unit and period effects and later event times"
         elif clusters < min_clusters:
