@@ -39,7 +39,7 @@ def test_a_sound_design_passes() -> None:
     found = checked(
         make_design(3000, seed=1, recurring=False), balance_smd=0.1, effective_units=200
     )
-    assert {key for key, _ in found} == set(CHECKS)
+    assert {key for key, _ in found} == {key for key, e in CHECKS.items() if not e.rollouts}
     for (key, _), check in found.items():
         assert check.status == ("informative" if key == "sensitivity" else "passed"), (key, check)
     balance = found["balance", "aft"]

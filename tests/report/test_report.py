@@ -128,7 +128,7 @@ def test_every_text_asked_for_exists():
 def test_every_check_has_a_name_in_both_languages():
     made_elsewhere = {"arm_sizes", "history_covered", "covariates", "months_observed"}
     made_elsewhere |= {"hazard_programmes", "hazard_model", "mass_points", "exit_income"}
-    made_elsewhere |= {"mass_points_agree"}
+    made_elsewhere |= {"mass_points_agree", "small_cohorts", "entry_overridden"}
     keys = {*RULES, *CHECKS, *made_elsewhere, "censoring_model", "censoring_weights"}
     for language in ("nb", "en"):
         words = Words(language)

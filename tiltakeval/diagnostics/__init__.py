@@ -17,12 +17,13 @@ from tiltakeval.estimates.check import Check
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a diagnostic is, what it needs, and which thresholds it takes."""
+    """Where a diagnostic is, what it needs, which thresholds it takes, whether it is of roll-outs."""
 
     module: str
     description: str
     needs: tuple[str, ...]
     thresholds: tuple[str, ...] = ()
+    rollouts: bool = False
 
 
 CHECKS: Mapping[str, Entry] = {
@@ -56,6 +57,46 @@ CHECKS: Mapping[str, Entry] = {
         ("design", "nuisance", "estimates"),
         (),
     ),
+    "pretrend": Entry(
+        "rollout",
+        "do trends differ before the start of a roll-out",
+        ("estimates",),
+        ("pretrend_level",),
+        rollouts=True,
+    ),
+    "pretrend_power": Entry(
+        "honest.checks",
+        "how steep a trend that test would find",
+        ("estimates",),
+        ("pretrend_level",),
+        rollouts=True,
+    ),
+    "robust_to_trends": Entry(
+        "honest.checks",
+        "how large a departure from parallel trends the effect bears",
+        ("estimates",),
+        ("breakdown_mbar",),
+        rollouts=True,
+    ),
+    "few_clusters": Entry(
+        "rollout",
+        "how many clusters the error rests on in effect",
+        ("estimates",),
+        ("effective_clusters",),
+        rollouts=True,
+    ),
+    "cells_not_supported": Entry(
+        "rollout", "which cohorts and periods have no estimate", ("estimates",), rollouts=True
+    ),
+    "collinear_covariates": Entry(
+        "rollout", "which covariates were dropped", ("estimates",), rollouts=True
+    ),
+    "overlap_in_cells": Entry(
+        "rollout", "are there comparable units in every cell", ("estimates",), rollouts=True
+    ),
+    "units_left_out": Entry(
+        "rollout", "which units are not analysed", ("estimates",), rollouts=True
+    ),
 }
 
 
@@ -68,7 +109,8 @@ def run_checks(
     thresholds: Mapping[str, float] | None = None,
     **options: Any,
 ) -> tuple[Check, ...]:
-    """The checks of ``keys`` (all by default) that can be made from what is given.
+    """The checks of ``keys`` that can be made from what is given (by default all; those of roll-outs
+    where the estimates are of one).
 
     ``thresholds`` and ``options`` (target, …) are passed to the diagnostics that take them; a check
     whose input is missing comes back as ``not_evaluated``. Raises InputError for an unknown key.
@@ -79,6 +121,8 @@ def run_checks(
         if key not in CHECKS:
             raise unknown("check", key, CHECKS)
         entry = CHECKS[key]
+        if entry.rollouts and keys is None and not _of_rollout(estimates):
+            continue
         if any(given[name] is None for name in entry.needs):
             found.append(Check(key=key, status="not_evaluated"))
             continue
@@ -89,3 +133,8 @@ def run_checks(
         arguments |= {k: v for k, v in options.items() if k in accepted}
         found.extend(function(**arguments))
     return tuple(found)
+
+
+def _of_rollout(estimates: Any) -> bool:
+    """Whether the estimates are of a roll-out."""
+    return estimates is not None and bool(estimates.table["cohort"].ne("").any())

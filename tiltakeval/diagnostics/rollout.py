@@ -38,7 +38,7 @@ def rollout(
     limits. ``window`` are the first and last event time used (all by default).
     """
     return (
-        *_pretrends(estimates, pretrend_level, window),
+        *pretrend(estimates=estimates, pretrend_level=pretrend_level, window=window),
         *power_of(
             estimates=estimates,
             pretrend_level=pretrend_level,
@@ -48,23 +48,32 @@ def rollout(
         *robust_to_trends(estimates=estimates, breakdown_mbar=breakdown_mbar, window=window),
         *bacon(estimates=estimates),
         *twfe_weights(estimates=estimates, placebo_level=pretrend_level),
-        *_few_clusters(estimates, effective_clusters),
-        *_cells(estimates),
-        *_covariates(estimates),
-        *_trimmed(estimates),
-        *_left_out(estimates),
+        *few_clusters(estimates=estimates, effective_clusters=effective_clusters),
+        *cells_not_supported(estimates=estimates),
+        *collinear_covariates(estimates=estimates),
+        *overlap_in_cells(estimates=estimates),
+        *units_left_out(estimates=estimates),
     )
 
 
-def _pretrends(
-    estimates: Estimates, level: float, window: tuple[int, int] | None
-) -> Iterator[Check]:
+def pretrend(
+    *,
+    estimates: Estimates,
+    pretrend_level: float = 0.05,
+    window: tuple[int, int] | None = None,
+) -> tuple[Check, ...]:
     """Joint tests that effects before treatment (and its anticipation) are zero, all units.
 
     Hotelling's T squared of the rows by event time, and of those by cohort and period; ``statistic`` is
     the p value. Passing doesn't show that trends are parallel: it shows no departure that is large
     against the errors, which ``largest_error`` in the message gives.
     """
+    return tuple(_pretrends(estimates, pretrend_level, window))
+
+
+def _pretrends(
+    estimates: Estimates, level: float, window: tuple[int, int] | None
+) -> Iterator[Check]:
     ahead = int(estimates.run.get("options", {}).get("anticipation", 0))
     table = estimates.table
     if window is not None:
@@ -118,79 +127,97 @@ def _pretrends(
             )
 
 
-def _few_clusters(estimates: Estimates, limit: float) -> Iterator[Check]:
+def few_clusters(*, estimates: Estimates, effective_clusters: float = 20) -> tuple[Check, ...]:
     """How many clusters, in effect, carry the error of the mean effect: 3 (sum z^2)^2 / sum z^4.
 
     z are the clusters' influences. It is the number of clusters where all vary alike (normal z has
     E z^4 = 3 (E z^2)^2), and near that of the smaller side where one side is small. With few, errors and
     intervals are less sure than they look: Satterthwaite's degrees of freedom, with the influence in
-    place of what it is expected to be.
+    place of what it is expected to be. A check per outcome; fails below ``effective_clusters``.
     """
-    if estimates.influence is None:
-        return
-    table = estimates.table
+    influence = estimates.influence
+    if influence is None:
+        return ()
+    table, found = estimates.table, []
     rows = table[(table["term"] == MEAN) & (table["subgroup"] == "all") & (table["status"] == "ok")]
-    for at, row in rows.iterrows():
-        z = estimates.influence.columns([int(at)])[:, 0]  # type: ignore[call-overload]
-        squares = z**2
+    for at, outcome in zip(rows.index.to_numpy(dtype=np.int64), rows["outcome"]):
+        squares = influence.columns([at])[:, 0] ** 2
         total = float((squares**2).sum())
-        found = 3 * float(squares.sum()) ** 2 / total if total > 0 else 0.0
-        effective = min(found, float(estimates.influence.n_clusters))
-        yield Check(
-            key="few_clusters",
-            status="passed" if effective >= limit else "failed",
-            scope={"outcome": str(row["outcome"])},
-            statistic=effective,
-            threshold=limit,
-            message={"clusters": estimates.influence.n_clusters},
+        effective = 3 * float(squares.sum()) ** 2 / total if total > 0 else 0.0
+        effective = round(min(effective, float(influence.n_clusters)), 1)
+        found.append(
+            Check(
+                key="few_clusters",
+                status="passed" if effective >= effective_clusters else "failed",
+                scope={"outcome": str(outcome)},
+                statistic=effective,
+                threshold=effective_clusters,
+                message={"clusters": influence.n_clusters},
+            )
         )
+    return tuple(found)
 
 
-def _cells(estimates: Estimates) -> Iterator[Check]:
+def cells_not_supported(*, estimates: Estimates) -> tuple[Check, ...]:
+    """How many cohorts and periods have no estimate, and why."""
     lost = estimates.run.get("not_supported", [])
-    if lost:
-        detail = pd.DataFrame(lost)
-        yield Check(
+    if not lost:
+        return ()
+    detail = pd.DataFrame(lost)
+    return (
+        Check(
             key="cells_not_supported",
             status="informative",
             statistic=float(len(lost)),
             message={"reasons": sorted(set(detail["reason"]))},
             detail=detail,
-        )
+        ),
+    )
 
 
-def _covariates(estimates: Estimates) -> Iterator[Check]:
+def collinear_covariates(*, estimates: Estimates) -> tuple[Check, ...]:
+    """Which covariates were dropped, everywhere or in some cells."""
     everywhere = list(estimates.run.get("collinear", []))
     somewhere = list(estimates.run.get("collinear_in_cells", []))
-    if everywhere or somewhere:
-        yield Check(
+    if not (everywhere or somewhere):
+        return ()
+    return (
+        Check(
             key="collinear_covariates",
             status="informative",
             statistic=float(len({*everywhere, *somewhere})),
             message={"dropped": everywhere, "dropped_in_some_cells": somewhere},
-        )
+        ),
+    )
 
 
-def _trimmed(estimates: Estimates) -> Iterator[Check]:
+def overlap_in_cells(*, estimates: Estimates) -> tuple[Check, ...]:
+    """Cells in which comparison units had too high a propensity to be used."""
     found = estimates.run.get("trimmed", [])
-    if found:
-        detail = pd.DataFrame(found)
-        yield Check(
+    if not found:
+        return ()
+    detail = pd.DataFrame(found)
+    return (
+        Check(
             key="overlap_in_cells",
             status="failed",
             statistic=float(detail["units"].max()),
             message={"cells": len(found)},
             detail=detail,
             counts=("units",),
-        )
+        ),
+    )
 
 
-def _left_out(estimates: Estimates) -> Iterator[Check]:
+def units_left_out(*, estimates: Estimates) -> tuple[Check, ...]:
+    """Units of the data that are not analysed, by why."""
     steps = estimates.attrition.removed()
     lost = steps[steps["removed_units"].fillna(0) > 0]
-    if len(lost):
-        detail = lost[["step", "removed_units"]].reset_index(drop=True)
-        yield Check(
+    if lost.empty:
+        return ()
+    detail = lost[["step", "removed_units"]].reset_index(drop=True)
+    return (
+        Check(
             key="units_left_out",
             status="informative",
             statistic=float(detail["removed_units"].sum()),
@@ -199,5 +226,6 @@ def _left_out(estimates: Estimates) -> Iterator[Check]:
                 for step, count in zip(detail["step"], detail["removed_units"])
             },
             detail=detail,
-            counts=("removed_units",),
-        )
+            counts=("removed_units", *(str(step) for step in detail["step"])),
+        ),
+    )

@@ -29,7 +29,10 @@ from tiltakeval.estimates.table import Estimates, key_columns, schema
 _PASS = object()
 # shares of the participants, given to the nearest per cent so that they can't be turned into counts
 COARSE_SHARES = ("outside", "clipped", "trimmed", "trimmed_treated", "largest_weight")
-COUNTED_STATISTICS = ("support", "overlap", "effective_units")
+COUNTED_STATISTICS = (
+    *("support", "overlap", "effective_units"),
+    *("units_left_out", "overlap_in_cells", "treated_clusters"),
+)
 LOG_COLUMNS = (*key_columns(), "column", "reason")
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval.disclosure.cells import complementary, thin_series
+from tiltakeval.disclosure.cohorts import hide_cohorts
 from tiltakeval.disclosure.rules import RuleSet
 from tiltakeval.estimates.table import key_columns, schema
 
@@ -244,6 +245,7 @@ def hidden_rows(table: pd.DataFrame, rules: RuleSet, *, uncounted: Uncounted) ->
     reason = _small_groups(table, counts, rules)
     reason = _small_events(table, counts, rules, reason)
     reason = _small_curve_steps(table, counts, rules, reason)
+    reason = hide_cohorts(table, counts, rules, reason)
     reason = _built_on_hidden(table, reason)
     if uncounted == "withhold":
         bare = counts[list(ADDITIVE)].isna().all(axis=1) & table["estimate"].notna()

@@ -21,6 +21,9 @@ from tiltakeval.report import (
     hazards,
     lockin,
     profiles,
+    rollout,
+    rollout_methods,
+    rollout_trends,
     single,
 )
 from tiltakeval.report.blocks import Block, Section
@@ -34,6 +37,14 @@ SECTIONS: tuple[tuple[str, Callable[[View], list[Block]]], ...] = (
     ("design", design.design),
     ("flow", design.flow),
     ("balance", balance.balance),
+    ("rollout", rollout.starts),
+    ("event_study", rollout.event_study),
+    ("path", rollout.path),
+    ("cells", rollout.cells),
+    ("cohorts", rollout.cohorts),
+    ("by_group", rollout.by_group),
+    ("trends", rollout_trends.trends),
+    ("methods", rollout_methods.methods),
     ("single", single.single_date),
     ("profiles", profiles.profiles),
     ("subgroups", groups.subgroups),
@@ -107,6 +118,8 @@ def _glossary(view: View) -> list[tuple[str, str]]:
         keys += ["vedtak", "lockin", "break_even", "work_unsubsidised", "nedsatt_arbeidsevne"]
     if view.table["term"].eq("placebo").any():
         keys.append("placebo")
+    if view.rollout:
+        keys = ["uncertainty", "cohort", "parallel_trends", "robust_interval"]
     if view.spells:
         keys = ["uncertainty", "censored", "cumulative_incidence", "survival"]
         if view.table["unit"].eq("log").any():

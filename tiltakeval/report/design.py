@@ -34,24 +34,32 @@ def estimand(view: View) -> list[Block]:
         if not key or view.spells:
             continue
         known = words.has(f"estimand.{key}")
-        blocks.append(Sub(upper_first(words.label("estimand", key))))
-        blocks.append(Para(words(f"estimand.{key}") if known else words("estimand.other")))
+        blocks.append(Sub(upper_first(_estimand_name(view, key))))
+        blocks.append(
+            Para(words(view.text(f"estimand.{key}")) if known else words("estimand.other"))
+        )
     if view.trials:
         origins = list(dict.fromkeys(view.table["time_origin"]))
         blocks += [Para(words(f"origin.{o}")) for o in origins if words.has(f"origin.{o}")]
         blocks.append(Para(words("estimand.chains")))
-    own = f"estimand.level_{view.material.level}"
+    own = view.text("estimand.level")
     if words.has(own):
         blocks.append(Para(words(own)))
     if view.material.level == "durations" and view.table["unit"].eq("log").any():
         blocks.append(Para(words("estimand.level_event_history")))
-    if view.table["term"].isin(["effect", "placebo"]).any() or view.spells:
+    if view.table["term"].isin(["effect", "placebo"]).any() or view.spells or view.rollout:
         blocks.append(Para(words("estimand.uncertainty")))
         if (view.populations or view.spells or view.trials) and view.table[
             "band_low"
         ].notna().any():
             blocks.append(Para(words("estimand.band")))
     return blocks
+
+
+def _estimand_name(view: View, key: str) -> str:
+    """An estimand's name, as it is for a roll-out where it has one of its own."""
+    own = view.text(f"label.estimand.{key}")
+    return view.words(own) if view.words.has(own) else view.words.label("estimand", key)
 
 
 def design(view: View) -> list[Block]:
@@ -65,7 +73,7 @@ def design(view: View) -> list[Block]:
     if not rows:
         return []
     blocks: list[Block] = [Para(words("design.intro"))] if view.trials else []
-    own = f"design.level_{view.material.level}"
+    own = view.text("design.level")
     if words.has(own):
         blocks.append(Para(words(own)))
     if view.trials:
@@ -146,6 +154,8 @@ def limits(view: View) -> list[Block]:
         keys = ["hidden", *keys]
     if view.populations or view.spells:
         keys.append("beyond")
+    if view.rollout:
+        keys = ["trends", *(key for key in keys if key != "hidden")]
     if view.material.synthetic:
         keys = ["synthetic", *keys]
     return [Bullets([(words(f"limits.{key}_head"), words(f"limits.{key}")) for key in keys])]

@@ -14,6 +14,8 @@ from tiltakeval.report.view import EFFECTS, View, upper_first
 def subgroups(view: View) -> list[Block]:
     """Effects by subgroup: primary outcome at the summary month, a panel per programme."""
     words, outcome = view.words, view.primary_outcome
+    if view.rollout:
+        return []
     blocks: list[Block] = []
     for population in view.populations:
         base = {"estimand": view.estimands[0], "population": population, "outcome": outcome}

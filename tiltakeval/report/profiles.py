@@ -25,7 +25,9 @@ def legend(view: View, released: Released, *, truth: bool) -> list[tuple[str, st
 def profiles(view: View) -> list[Block]:
     """Effect by month, a panel per programme: every outcome for the primary estimand, the primary
     outcome for the others."""
-    if view.spells:  # effects of a hazard model, if any, have a section of their own
+    if (
+        view.spells or view.rollout
+    ):  # effects of a hazard model, if any, have a section of their own
         return []
     words = view.words
     blocks: list[Block] = []
@@ -138,6 +140,8 @@ def _profile_alt(view: View, gate: Released, title: str) -> str:
 def other_ways(view: View) -> list[Block]:
     """The primary outcome at the summary month under every analysis and estimand."""
     words, table = view.words, view.monthly
+    if view.rollout:
+        return []
     rows = table[(table["outcome"] == view.primary_outcome) & (table["term"] == "effect")]
     ways = list(dict.fromkeys(zip(rows["estimand"], rows["analysis"], rows["time_origin"])))
     if len(ways) < 2:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tiltakeval.report.blocks import Block, Bullets, Para, Sub
+from tiltakeval.report.rollout_summary import rollout_summary
 from tiltakeval.report.spell_summary import spell_summary
 from tiltakeval.report.view import View, number, upper_first
 
@@ -27,8 +28,9 @@ def verdict(row: pd.Series) -> Verdict:
 def summary(view: View) -> list[Block]:
     """Blocks of the answer box."""
     blocks: list[Block] = []
-    for population in view.populations:
+    for population in () if view.rollout else view.populations:
         blocks += _population(view, population)
+    blocks += rollout_summary(view)
     blocks += _against(view)
     blocks += spell_summary(view)
     blocks += _without_months(view)

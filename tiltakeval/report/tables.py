@@ -82,7 +82,7 @@ def month_table(released: Released, view: View, *, caption: str) -> Table:
     if has_band:
         columns.append(words("table.band", level=level))
     if has_counts:
-        columns += [words("table.n_treated"), words("table.n_comparison")]
+        columns += [words(view.text("table.n_treated")), words("table.n_comparison")]
     rows = []
     for _, row in table.iterrows():
         line = [words.number(number(row, "horizon")), cell(row, "estimate", view, unit)]
@@ -112,7 +112,7 @@ def named_table(
     level = words.number(100 * float(table["conf_level"].fillna(0.95).iloc[0]))
     columns = [first, words("table.estimate"), words("table.std_error")]
     columns += [words("table.interval", level=level)]
-    columns += [words("table.n_treated"), words("table.n_comparison")]
+    columns += [words(view.text("table.n_treated")), words("table.n_comparison")]
     counted = table[["n_treated", "n_comparison"]].notna().any(axis=None)
     if not counted:
         columns = columns[:4]
@@ -225,6 +225,8 @@ def scope_text(scope: Mapping[str, str], view: View) -> str:
 def _scope_part(name: str, value: str, scope: Mapping[str, str], view: View) -> str:
     words = view.words
     other = scope.get("comparator", "none")
+    if view.rollout and name in ("programme", "population", "restriction"):
+        return ""  # there is one
     if name in ("programme", "arm"):
         if value in ("none", "all"):
             return words("scope.all_programmes") if value == "all" else ""

@@ -15,6 +15,7 @@ from tiltakeval.report.material import ReportMaterial
 from tiltakeval.report.words import Words
 
 EFFECTS = ("effect", "placebo")
+BY_EVENT = "effect_by_event_time"
 BY_POINTS = "log_hazard_ratio_by_points"
 
 
@@ -56,7 +57,8 @@ class View:
     def monthly(self) -> pd.DataFrame:
         """Monthly effects against no programme, for everybody."""
         table = self.table
-        keep = table["term"].isin(EFFECTS) & table["horizon"].notna()
+        terms = (BY_EVENT,) if self.rollout else EFFECTS
+        keep = table["term"].isin(terms) & table["horizon"].notna()
         return table[keep & (table["comparator"] == "none") & (table["subgroup"] == "all")]
 
     def _order(self, found: Iterable[Any], first: Iterable[str]) -> list[str]:
@@ -74,7 +76,12 @@ class View:
     def trials(self) -> bool:
         """Whether the study is one of target trials on a register."""
         dated = self.table["time_origin"].isin(["vedtak", "start"]).any()
-        return self.material.level == "register" and bool(dated)
+        return self.material.level == "register" and bool(dated) and not self.rollout
+
+    @cached_property
+    def rollout(self) -> bool:
+        """Whether the study is of a roll-out: effects by time since units' start."""
+        return bool(self.table["term"].eq(BY_EVENT).any())
 
     @cached_property
     def spells(self) -> bool:
@@ -84,7 +91,12 @@ class View:
     def text(self, key: str) -> str:
         """The key of a text as it is for the study's level, where there is one of its own."""
         level = self.material.level
-        kinds = [level, *(["spells"] if self.spells else []), *(["file"] * (level != "register"))]
+        kinds = [
+            level,
+            *(["staggered"] * self.rollout),
+            *(["spells"] if self.spells else []),
+            *(["file"] * (level != "register")),
+        ]
         return next((f"{key}_{k}" for k in kinds if self.words.has(f"{key}_{k}")), key)
 
     @cached_property
@@ -108,7 +120,8 @@ class View:
     @cached_property
     def outcomes(self) -> list[str]:
         """Outcomes with effects, the primary one first."""
-        table = self.table[self.table["term"].isin(EFFECTS)]
+        terms = (*EFFECTS, BY_EVENT, "effect_overall") if self.rollout else EFFECTS
+        table = self.table[self.table["term"].isin(terms)]
         first = [self.material.primary_outcome, *self.material.outcomes]
         return self._order(table["outcome"], first)
 
@@ -175,6 +188,7 @@ class View:
         table = self.table
         keep = (table["term"] == "effect") & table["horizon"].isna() & (table["period"] == "")
         keep &= (table["subgroup"] == "all") & (table["comparator"] == "none")
+        keep &= not self.rollout
         return table[keep & ~(table["status"] == "not_supported")]
 
     def unsupported(self, population: str, estimand: str) -> list[str]:
@@ -199,6 +213,7 @@ class View:
 
     def population(self, key: str) -> str:
         """A population's name, with a capital."""
+        key = key.removesuffix(":att") if self.rollout else key  # all units that are treated
         return upper_first(self.words.label("population", key))
 
 

@@ -14,7 +14,7 @@ _REGISTER = {
     "notebook.ipynb": "notebook.ipynb",
     "README.md": "README.md",
 }
-LEVELS = ("register", "cross_section", "panel", "durations", "event_history")
+LEVELS = ("register", "cross_section", "panel", "staggered", "durations", "event_history")
 _SLUG = re.compile(r"^[a-z][a-z0-9_]*$")
 
 

@@ -23,6 +23,16 @@ from tiltakeval.study.spec_rollout import RolloutThresholds
 
 #: The attrition step, and the check, of cohorts too small to report.
 LARGE, SMALL = "cohort_large_enough", "small_cohorts"
+#: Kinds of reasons for a cell without estimate, by words in them.
+REASONS = {
+    "no period before": "no_period_before",
+    "is seen in both periods": "not_seen",
+    "no comparison unit": "no_comparison",
+    "too few for": "too_few",
+    "separate the cohort": "separated",
+    "collinear": "collinear",
+    "only ": "too_few",
+}
 
 
 def run_rollout(
@@ -54,6 +64,7 @@ def run_rollout(
             window=window,
         ),
     ]
+    checks = [tellable(check) for check in checks]
     run = {**estimates.run, "trend_window": window}
     return replace(with_robust(estimates, everybody, limits, window), run=run), checks
 
@@ -64,6 +75,31 @@ def entry_checks(design: StaggeredPanel) -> list[Check]:
     if not reason:
         return []
     return [Check(key="entry_overridden", status="failed", message={"reason": reason})]
+
+
+def tellable(check: Check) -> Check:
+    """The check without what tells small counts, or estimates that a report shows or hides elsewhere:
+    reasons become words of a closed list (the report's ``label.reason``) with the cells they are of."""
+    message = {k: v for k, v in check.message.items() if k not in ("estimate", "std_error", "why")}
+    detail = check.detail
+    if check.key == "cells_not_supported" and detail is not None:
+        reasons = detail["reason"].map(_reason)
+        detail = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
+        message = {"reasons": sorted(set(reasons))}
+    elif check.key == "pretrend":
+        detail = None
+    elif check.key == "units_left_out":
+        message = {}
+    elif check.key == "treated_clusters":
+        message = {k: v for k, v in message.items() if k in ("side", "clusters", "effective")}
+    elif detail is not None and check.key == "pretrend_power":
+        detail = detail.drop(columns="estimate")
+    return replace(check, message=message, detail=detail)
+
+
+def _reason(text: str) -> str:
+    """The kind of reason a cell has no estimate for."""
+    return next((key for part, key in REASONS.items() if part in text), "other")
 
 
 def large_cohorts(design: StaggeredPanel, smallest: int) -> tuple[StaggeredPanel, list[Check]]:

@@ -160,7 +160,7 @@ def rollout_facts(spec: StaggeredStudy) -> dict[str, Any]:
     """What a roll-out's protocol says beside its estimators and covariates."""
     limits = spec.checks
     return {
-        "entry": spec.entry,
+        "rollout_entry": f"entry_{spec.entry}",
         "override": spec.override,
         "time_unit": spec.time_unit,
         "cluster": spec.columns.cluster or spec.columns.unit,

@@ -1,0 +1,318 @@
+"""Sections on a roll-out: who starts when, effects by time since the start, by cohort, and for whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from tiltakeval.disclosure.release import Released
+from tiltakeval.report.blocks import Block, Panel, Panels, Para, Sub, Table
+from tiltakeval.report.canvas import shared_limits
+from tiltakeval.report.figures import forest
+from tiltakeval.report.profiles import joint_limits, legend
+from tiltakeval.report.rollout_figures import POINTS, event_panel, heat_map, starts_panel
+from tiltakeval.report.tables import absent, cell, gaps, month_table, named_table, with_interval
+from tiltakeval.report.view import View, number, upper_first
+
+OVERALL, BY_EVENT, BY_COHORT = "effect_overall", "effect_by_event_time", "effect_by_cohort"
+PATH = "cumulated_path"
+
+
+def main_rows(view: View, population: str, **where: Any) -> Released:
+    """The rows of the first analysis of a population."""
+    gate = view.material.estimates.select(population=population)
+    first = gate.table["analysis"].iloc[0]
+    return gate.select(**{"analysis": first, "subgroup": "all", **where})
+
+
+def starts(view: View) -> list[Block]:
+    """Who is treated from when: the sizes of the cohorts, and who decides when they start."""
+    if not view.rollout:
+        return []
+    words, spec = view.words, view.material.spec
+    blocks: list[Block] = []
+    entry = f"rollout.{spec.get('rollout_entry')}"
+    if words.has(entry):
+        blocks.append(Para(words(entry)))
+    if spec.get("override"):
+        blocks.append(Para(words("rollout.overridden", reason=spec["override"])))
+    for population in view.populations:
+        gate = main_rows(view, population, term=BY_COHORT, outcome=view.primary_outcome)
+        if not len(gate):
+            continue
+        table = gate.table
+        names = [str(c) for c in table["cohort"]]
+        said = ", ".join(
+            f"{name}: {cell(row, 'n_treated', view, 'units')}"
+            for name, (_, row) in zip(names, table.iterrows())
+        )
+        title = view.population(population)
+        drawing = starts_panel(
+            gate,
+            names,
+            words=words,
+            look=view.look(view.programmes[0]),
+            key=view.key("starts"),
+            alt=words("alt.starts", title=title, text=said),
+        )
+        rows = [
+            [
+                name,
+                *(cell(row, n, view, "units") for n in ("n_treated", "n_comparison", "n_clusters")),
+            ]
+            for name, (_, row) in zip(names, table.iterrows())
+        ]
+        columns = ["start", "n_treated", "n_comparison", "n_clusters"]
+        caption = words("rollout.caption_starts", population=title)
+        shown = Table(
+            caption,
+            [words(f"rollout.{name}") for name in columns],
+            rows,
+            folded=words("table.show_numbers"),
+        )
+        blocks.append(Panels(caption, [Panel(title, drawing, shown)]))
+    blocks += [Para(text) for text in _left_out(view)]
+    return blocks
+
+
+def _left_out(view: View) -> list[str]:
+    """What is said of cohorts too small to report."""
+    found = []
+    for item in view.material.checks.items:
+        if item.key == "small_cohorts" and item.statistic:
+            found.append(
+                view.words(
+                    "rollout.small",
+                    count=view.words.number(item.statistic),
+                    total=view.words.number(item.message["cohorts"]),
+                    limit=view.words.number(item.threshold),
+                )
+            )
+    return list(dict.fromkeys(found))
+
+
+def event_study(view: View) -> list[Block]:
+    """Effects by time since the start, with the periods before it."""
+    if not view.rollout:
+        return []
+    found = [_by_time(view, p, BY_EVENT, "event_study") for p in view.populations]
+    blocks: list[Block] = [block for block in found if block is not None]
+    intro = [Para(view.words("event_study.intro")), Para(view.words(_base_text(view)))]
+    return [*intro, *blocks] if blocks else []
+
+
+def _base_text(view: View) -> str:
+    return "event_study.base_universal" if _base(view) is not None else "event_study.base_varying"
+
+
+def _base(view: View) -> int | None:
+    """The period all effects are measured from: the one missing among those before the start."""
+    seen = main_rows(view, view.populations[0], term=BY_EVENT, outcome=view.primary_outcome)
+    horizons = set(seen.table["horizon"].dropna().astype(int))
+    before = [h for h in horizons if h < 0]
+    if not before:
+        return None
+    absent_ = [h for h in range(min(before), 0) if h not in horizons]
+    return absent_[-1] if len(absent_) == 1 else None
+
+
+def path(view: View) -> list[Block]:
+    """Effects in sum from the start on."""
+    if not view.rollout:
+        return []
+    found = [_by_time(view, p, PATH, "path") for p in view.populations]
+    blocks: list[Block] = [block for block in found if block is not None]
+    return [Para(view.words("path.intro")), *blocks] if blocks else []
+
+
+def _by_time(view: View, population: str, term: str, stem: str) -> Panels | None:
+    words = view.words
+    gates = {
+        outcome: main_rows(view, population, term=term, outcome=outcome)
+        for outcome in view.outcomes
+    }
+    gates = {outcome: gate for outcome, gate in gates.items() if len(gate)}
+    if not gates:
+        return None
+    panels, truths = [], []
+    for outcome, gate in gates.items():
+        title = upper_first(view.outcome(outcome))
+        unit = str(gate.table["unit"].iloc[0])
+        if not gate.table["estimate"].notna().any():
+            panels.append(Panel(title, None, note=absent(gate.table, view)))
+            continue
+        truth = view.truth(outcome=outcome, term=term, subgroup="all", population=population)
+        truths.append(truth)
+        drawing = event_panel(
+            gate,
+            words=words,
+            look=view.look(view.programmes[0]),
+            key=view.key(stem),
+            alt=_alt(view, gate, title),
+            limits=shared_limits(gate, truth=truth),
+            truth=truth,
+            base=_base(view) if term == BY_EVENT else None,
+            line=term == PATH,
+        )
+        caption = f"{title} ({words.unit(unit)})"
+        panels.append(Panel(caption, drawing, month_table(gate, view, caption=caption)))
+    caption = words(f"{stem}.caption", population=view.population(population))
+    first = next(iter(gates.values()))
+    marks = legend(view, first, truth=any(t is not None for t in truths))
+    if term == BY_EVENT and len(first) <= POINTS:
+        marks[0] = ("solid", marks[0][1])
+        marks.append(("hollow", words("event_study.legend_before")))
+    return Panels(caption, panels, marks, gaps(gates.values(), view))
+
+
+def _alt(view: View, gate: Released, title: str) -> str:
+    """Alternative text: what is before the start, and the effect at some times after it."""
+    words, table = view.words, gate.table[gate.table["estimate"].notna()].sort_values("horizon")
+    unit = str(table["unit"].iloc[0])
+    before, after = table[table["horizon"] < 0], table[table["horizon"] >= 0]
+    parts = []
+    if len(before):
+        parts.append(
+            words(
+                "alt.before",
+                low=words.amount(before["estimate"].min(), unit),
+                high=words.amount(before["estimate"].max(), unit),
+            )
+        )
+    picked = after.iloc[sorted({0, len(after) // 2, len(after) - 1})] if len(after) else after
+    for _, row in picked.iterrows():
+        parts.append(
+            words(
+                "alt.at",
+                month=words.number(number(row, "horizon")),
+                value=words.amount(number(row, "estimate"), unit),
+                interval=words.interval(number(row, "conf_low"), number(row, "conf_high"), unit),
+            )
+        )
+    return words("alt.event_study", title=title, unit=words.unit(unit), text="; ".join(parts))
+
+
+def cells(view: View) -> list[Block]:
+    """The heat map of effects by cohort and period."""
+    if not view.rollout:
+        return []
+    words = view.words
+    blocks: list[Block] = []
+    for population in view.populations:
+        panels = []
+        for outcome in view.outcomes:
+            gate = main_rows(view, population, term="effect", outcome=outcome)
+            table = gate.table
+            if not len(gate) or table["cohort"].eq("").any():
+                continue
+            title = upper_first(view.outcome(outcome))
+            if not table["estimate"].notna().any():
+                panels.append(Panel(title, None, note=absent(table, view)))
+                continue
+            unit = str(table["unit"].iloc[0])
+            alt = words(
+                "alt.cells",
+                title=title,
+                cohorts=table["cohort"].nunique(),
+                periods=table["period"].nunique(),
+                low=words.amount(table["estimate"].min(), unit),
+                high=words.amount(table["estimate"].max(), unit),
+                unit=words.unit(unit),
+            )
+            drawing = heat_map(gate, words=words, key=view.key("cells"), alt=alt)
+            panels.append(Panel(title, drawing, _cell_table(view, gate, title)))
+        if panels:
+            caption = words("cells.caption", population=view.population(population))
+            blocks.append(Panels(caption, panels, note=words("cells.note")))
+    return [Para(words("cells.intro")), *blocks] if blocks else []
+
+
+def _cell_table(view: View, gate: Released, title: str) -> Table:
+    words, table = view.words, gate.table
+    cohorts = list(dict.fromkeys(table["cohort"]))
+    periods = sorted(set(table["period"]))
+    rows = []
+    for period in periods:
+        line = [str(period)]
+        for cohort in cohorts:
+            one = table[(table["cohort"] == cohort) & (table["period"] == period)]
+            unit = str(table["unit"].iloc[0])
+            line.append("–" if one.empty else with_interval(one.iloc[0], view, unit))
+        rows.append(line)
+    heads = [words("cells.period"), *(words("cells.from", start=c) for c in cohorts)]
+    unit = words.unit(str(table["unit"].iloc[0]))
+    return Table(f"{title} ({unit})", heads, rows, folded=words("table.show_numbers"))
+
+
+def cohorts(view: View) -> list[Block]:
+    """The mean effect of every cohort, and of everybody."""
+    if not view.rollout:
+        return []
+    return _forests(view, "cohorts", _cohort_rows)
+
+
+def by_group(view: View) -> list[Block]:
+    """The mean effect of every subgroup."""
+    if not view.rollout or not view.table["subgroup"].str.contains("=").any():
+        return []
+    return _forests(view, "by_group", _group_rows)
+
+
+def _cohort_rows(view: View, population: str, outcome: str) -> tuple[Released, list[str]]:
+    gate = main_rows(view, population, term=[BY_COHORT, OVERALL], outcome=outcome)
+    names = [
+        view.words("cohorts.from", start=c) if c else view.words("cohorts.all")
+        for c in gate.table["cohort"]
+    ]
+    return gate, names
+
+
+def _group_rows(view: View, population: str, outcome: str) -> tuple[Released, list[str]]:
+    everybody = main_rows(view, population, term=OVERALL, outcome=outcome)
+    analysis = everybody.table["analysis"].iloc[0] if len(everybody) else ""
+    gate = view.material.estimates.select(
+        population=population, analysis=analysis, term=OVERALL, outcome=outcome
+    )
+    names = [upper_first(view.words.label("subgroup", str(s))) for s in gate.table["subgroup"]]
+    return gate, names
+
+
+def _forests(view: View, stem: str, rows_of: Any) -> list[Block]:
+    words = view.words
+    blocks: list[Block] = []
+    for population in view.populations:
+        panels = []
+        for outcome in view.outcomes:
+            gate, names = rows_of(view, population, outcome)
+            table: pd.DataFrame = gate.table
+            if len(gate) < 2:
+                continue
+            unit = str(table["unit"].iloc[0])
+            title = f"{upper_first(view.outcome(outcome))} ({words.unit(unit)})"
+            if not table["estimate"].notna().any():
+                panels.append(Panel(title, None, note=absent(table, view)))
+                continue
+            said = "; ".join(
+                f"{name}: {with_interval(row, view, unit)}"
+                for name, (_, row) in zip(names, table.iterrows())
+            )
+            drawing = forest(
+                gate,
+                names,
+                words=words,
+                look=view.look(view.programmes[0]),
+                key=view.key(stem),
+                alt=words("alt.forest", title=title, count=len(table), text=said),
+                limits=joint_limits([gate], [None]),
+            )
+            first = words("table.group") if stem == "by_group" else words("rollout.start")
+            panels.append(
+                Panel(title, drawing, named_table(gate, names, view, caption=title, first=first))
+            )
+        if panels:
+            caption = words(f"{stem}.caption", population=view.population(population))
+            many = len(view.populations) > 1
+            blocks += [Sub(view.population(population))] if many else []
+            blocks.append(Panels(caption, panels))
+    return [Para(words(f"{stem}.intro")), *blocks] if blocks else []
