@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tiltakeval import __version__
 from tiltakeval.design.event_history import EventHistory
@@ -18,12 +20,23 @@ from tiltakeval.estimates.combine import with_bands, with_inference
 from tiltakeval.estimates.inference import MAX_GROUPS
 from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.estimators.duration.grouped_hazard_columns import interacted, plain
-from tiltakeval.estimators.duration.grouped_hazard_fit import Model, Transition, fit_columns
+from tiltakeval.estimators.duration.grouped_hazard_fit import (
+    Columns,
+    Model,
+    Transition,
+    fit_columns,
+)
 from tiltakeval.estimators.duration.grouped_hazard_rows import Rows
 from tiltakeval.estimators.duration.grouped_hazard_steps import edges_of_history, given_steps
-from tiltakeval.estimators.numerics.groups import deal_groups
+from tiltakeval.estimators.duration.mixture.subgroups import levels_of
+from tiltakeval.estimators.duration.months.grouped_law import GroupedFit, months_of_grouped
+from tiltakeval.estimators.duration.months.mixture_law import exits_of
+from tiltakeval.estimators.duration.months.of_fit import Question, asked
+from tiltakeval.estimators.duration.months.of_fit import check as check_months
+from tiltakeval.estimators.numerics.groups import Groups, deal_groups
 from tiltakeval.numerics.glm_links import LINKS
 
+Floats = NDArray[np.float64]
 #: Clusters stay as they are while groups x coefficients is at most this, so that errors are exact.
 EXACT_BELOW = 4e6
 #: Fewest persons behind an effect in a subgroup.
@@ -44,7 +57,10 @@ class GroupedHazard:
     length of a period in a discrete-time model. ``rare``: a 0/1 covariate that is never on at an event
     has no finite coefficient: "error", or "leave_out" it and the rows in which it is on, with a row
     that says so. ``only`` names the transitions to fit. Errors are clustered by person, or by the
-    design's cluster.
+    design's cluster. ``months``: follow participants so many months from their first status, and report
+    months of work lost and gained (`months.consequences`), of event histories and proportional hazards;
+    ``month`` and ``amounts`` as in timing_of_events. There is no unobserved heterogeneity here: what
+    selection on it does to these months is in them.
 
     Rows: term ``log_hazard_ratio`` (programme status), ``coefficient``, ``baseline`` (log hazard by
     step, covariates 0); effects in the design's subgroups from models in which status, and only it,
@@ -58,6 +74,9 @@ class GroupedHazard:
     step_events: int = 10
     rare: Literal["error", "leave_out"] = "error"
     only: Sequence[str] | str = ()
+    months: int = 0
+    month: float = 1.0
+    amounts: Mapping[str, float] | Sequence[str] | str = ()
     level: float = 0.95
     bands: bool = True
 
@@ -77,12 +96,23 @@ class GroupedHazard:
         if not self.period > 0 or self.step_events < 1:
             raise InputError("must be above 0", where="period, step_events")
         given_steps(self.steps)
+        if self._question().months and self.model == "logit":
+            raise InputError(
+                "months can't be computed from a logit: a status doesn't multiply the hazard",
+                where="model",
+                remedy="Use model = cloglog.",
+            )
 
     def estimate(self, design: EventHistory | PersonPeriods) -> Estimates:
         """Rows by transition. Raises InputError."""
         began = time.process_time()
         discrete = self.model != "exponential"
         steps = given_steps(self.steps)
+        history = design if isinstance(design, EventHistory) else None
+        if self.months:
+            if history is None:
+                raise InputError("months are computed from event histories", where="months")
+            check_months(history, varying=False)
         if isinstance(design, EventHistory):
             edges = edges_of_history(design, steps=steps, period=self.period, discrete=discrete)
             design = periods_of_history(design, edges)
@@ -104,10 +134,11 @@ class GroupedHazard:
             max_groups=max(design.clusters.size, MAX_GROUPS) if few else MAX_GROUPS,
         )
         rows = Rows(design, groups, exponential=not discrete)
-        rows.add(columns, fitted)
+        fits = [(columns, fitted, rows.add(columns, fitted))]
         for name in design.subgroups if design.programme else ():
             part = interacted(design, name, least=LEAST_PERSONS)
-            rows.add(part, fit_columns(design, part, model, wanted))
+            found = fit_columns(design, part, model, wanted)
+            fits.append((part, found, rows.add(part, found)))
         run = {
             "estimator": type(self).__name__,
             "options": asdict(self),
@@ -126,14 +157,51 @@ class GroupedHazard:
         out = with_inference(
             table, rows.influence(), level=self.level, attrition=design.attrition, run=run
         )
-        if not self.bands:
+        if self.bands:
+            out = with_bands(
+                out,
+                within=("horizon", "period"),
+                level=self.level,
+                terms=("log_hazard_ratio", "baseline"),
+            )
+        if history is None or not self.months:
             return out
-        return with_bands(
-            out,
-            within=("horizon", "period"),
-            level=self.level,
-            terms=("log_hazard_ratio", "baseline"),
+        source = str(table["source"].iloc[0])
+        more = [part.assign(source=source) for part in self._months(history, fits, groups)]
+        run["cpu_seconds"] = time.process_time() - began
+        found_all = Estimates.concat([out, *more])
+        return Estimates(
+            found_all.table, influence=found_all.influence, attrition=design.attrition, run=run
         )
+
+    def _question(self) -> Question:
+        return asked(self.months, self.month, self.amounts)
+
+    def _months(
+        self,
+        history: EventHistory,
+        fits: Sequence[tuple[Columns, list[Transition], list[Floats]]],
+        groups: Groups,
+    ) -> Iterator[Estimates]:
+        """Months of work, for all and for every subgroup, from the model that has its own status."""
+        length = 1.0 if self.model == "exponential" else self.period
+        exits = exits_of(history)
+        whole = np.ones(history.n, dtype=bool)
+        levels = [("all", whole), *levels_of(history)] if len(fits) > 1 else [("all", whole)]
+        for label, inside in levels:
+            name = label.partition("=")[0]
+            at = 0 if label == "all" else 1 + list(history.subgroups).index(name)
+            columns, fitted, z = fits[at]
+            kept = [k for k, tr in enumerate(fitted) if history.transitions[tr.number] in exits]
+            fit = GroupedFit(
+                design=history if label == "all" else history.take(inside),
+                columns=columns,
+                transitions=tuple(fitted[k] for k in kept),
+                influence=tuple(z[k] for k in kept),
+                groups=groups,
+                subgroup=label,
+            )
+            yield from months_of_grouped(fit, self._question(), length=length)
 
     def _wanted(self, transitions: tuple[str, ...]) -> list[int]:
         names = (self.only,) if isinstance(self.only, str) else tuple(self.only)

@@ -25,8 +25,11 @@ class Rows:
     values: dict[str, NDArray[np.floating]] = field(default_factory=dict)
     positions: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
-    def add(self, columns: Columns, fitted: list[Transition]) -> None:
-        """Rows of one model: baseline and all columns, or (in subgroups) those of status alone."""
+    def add(self, columns: Columns, fitted: list[Transition]) -> list[NDArray[np.float64]]:
+        """Rows of one model: baseline and all columns, or (in subgroups) those of status alone.
+
+        Returns the influence [G, width] of each transition's coefficients.
+        """
         z = influence(
             self.periods,
             columns,
@@ -50,6 +53,7 @@ class Rows:
                 rows.append(self._column(columns, tr, int(c), place.get(int(c))))
                 at.append(place.get(int(c), -1))
             self._keep(rows, np.array(at, dtype=np.int64), z[k])
+        return z
 
     def influence(self) -> Influence:
         """The influence of every row that has an estimate."""

@@ -19,11 +19,9 @@ from tiltakeval.estimators.duration.mixture.newton import Fit
 from tiltakeval.estimators.duration.mixture.panel import Panel, until
 from tiltakeval.estimators.duration.months.law import STEP, Numbers
 from tiltakeval.estimators.duration.months.paths import Rates, paths_of_each
-from tiltakeval.estimators.duration.months.stages import Stages
+from tiltakeval.estimators.duration.months.stages import Stages, few
 
 Floats = NDArray[np.float64]
-#: Paths are means over at most so many participants, an even sample of them all.
-MOST_PARTICIPANTS = 500
 NEVER = -2
 
 
@@ -214,11 +212,12 @@ class MixtureLaw:
 
     @cached_property
     def _x(self) -> Floats:
-        """[N, p] the participants' covariates at month zero in the panel's order, no status on."""
+        """[N, p] the participants' covariates at month zero in the panel's order, no status on, and no
+        step of duration: that changes by month."""
         names = {name: i for i, name in enumerate(self.design.covariate_names)}
         out = np.zeros((self.stages.row.size, len(self.panel.names)))
         for k, name in enumerate(self.panel.names):
-            if name in names and name not in self.design.programme:
+            if name in names and name not in self.design.programme and k not in self._steps:
                 out[:, k] = self.design.covariates[self.stages.row, names[name]]
         return out
 
@@ -263,12 +262,14 @@ def law_of(
             "persons",
             where="months",
         )
-    few = _few(stages, MOST_PARTICIPANTS)
+    followed = few(stages)
     return MixtureLaw(
         information=information,
         design=design,
-        stages=few,
-        entered=until(panel, np.searchsorted(panel.first, few.row, side="right") - 1, few.row),
+        stages=followed,
+        entered=until(
+            panel, np.searchsorted(panel.first, followed.row, side="right") - 1, followed.row
+        ),
         cuts=np.asarray(cuts, dtype=np.float64),
         exits=exits_of(design),
         participants=int(np.unique(design.person[stages.row]).size),
@@ -282,11 +283,3 @@ def exits_of(design: EventHistory) -> tuple[str, ...]:
     """The transitions that a status enters."""
     status = [i for i, n in enumerate(design.covariate_names) if n in design.programme]
     return tuple(n for t, n in enumerate(design.transitions) if design.enters[t, status].any())
-
-
-def _few(stages: Stages, most: int) -> Stages:
-    n = stages.row.size
-    if n <= most:
-        return stages
-    at = np.linspace(0, n - 1, most).round().astype(np.int64)
-    return replace(stages, row=stages.row[at], elapsed=stages.elapsed[at])

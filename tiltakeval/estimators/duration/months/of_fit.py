@@ -109,15 +109,9 @@ def months_of(
     information = [Information(part.panel, fit, groups) for fit, _ in fits]
     weights = tuple(weight for _, weight in fits)
     for programme, names in programmes_of(design.programme).items():
-        labels = {
-            "programme": programme,
-            "population": design.population,
-            "subgroup": part.label,
-            "estimand": ESTIMAND,
-            "time_origin": "vedtak" if "waiting" in names else "start",
-        }
+        labels = labels_of(design, programme, names, part.label)
         if not information:
-            yield _without(labels, design, question, groups)
+            yield without(labels, design, question, groups)
             continue
         try:
             stages = stages_of(design, **names, months=question.months, month=question.month)
@@ -134,10 +128,23 @@ def months_of(
         except InputError:
             if part.label == "all":
                 raise
-            yield _without(labels, design, question, groups)
+            yield without(labels, design, question, groups)
 
 
-def _without(
+def labels_of(
+    design: EventHistory, programme: str, names: Mapping[str, Sequence[str]], subgroup: str
+) -> dict[str, str]:
+    """Key columns of a programme's rows; ``names`` are its status columns by stage."""
+    return {
+        "programme": programme,
+        "population": design.population,
+        "subgroup": subgroup,
+        "estimand": ESTIMAND,
+        "time_origin": "vedtak" if "waiting" in names else "start",
+    }
+
+
+def without(
     labels: dict[str, str], design: EventHistory, question: Question, groups: Groups
 ) -> Estimates:
     """Rows of sums that can't be had."""

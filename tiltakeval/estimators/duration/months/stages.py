@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from tiltakeval.errors import InputError, unknown
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _NAMED = re.compile(r"(?P<programme>.+?)_(?P<stage>waiting|in|after)(_.+)?")
+#: Paths are means over at most so many participants, an even sample of them all.
+MOST_PARTICIPANTS = 500
 _STAGE = {"waiting": "waiting", "in": "inside", "after": "after"}
 
 
@@ -119,6 +121,15 @@ def stages_of(
         leave=hazard["inside"],
         waits=waits,
     )
+
+
+def few(stages: Stages) -> Stages:
+    """The stages with at most `MOST_PARTICIPANTS` participants."""
+    n = stages.row.size
+    if n <= MOST_PARTICIPANTS:
+        return stages
+    at = np.linspace(0, n - 1, MOST_PARTICIPANTS).round().astype(np.int64)
+    return replace(stages, row=stages.row[at], elapsed=stages.elapsed[at])
 
 
 def _spells(design: EventHistory) -> Ints:
