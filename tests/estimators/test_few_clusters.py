@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import combinations
 
 import numpy as np
+import pytest
 from invented_rollouts import make_rollout
+from scipy import stats
 
+from tiltakeval.design.cross_section import Subgroup
+from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.diagnostics.treated_clusters import treated_clusters
+from tiltakeval.errors import InputError
 from tiltakeval.estimates.few_clusters.effective import count_sides, effective_number
+from tiltakeval.estimates.few_clusters.moments import moments_of_rows
+from tiltakeval.estimates.few_clusters.robust import cr1
+from tiltakeval.estimates.few_clusters.wild import wild_of_regression
+from tiltakeval.estimators import build
+from tiltakeval.estimators.did.few_clusters import Choice, FewClusters
+from tiltakeval.estimators.did.few_clusters_permutation import (
+    assignments,
+    count_assignments,
+    strata_of,
+)
+from tiltakeval.estimators.did.few_clusters_regression import static_moments
+from tiltakeval.estimators.did.few_clusters_rows import some_units, start_of_cluster
 
 
 def test_effective_number_is_that_of_carter_schnepel_and_steigerwald() -> None:
@@ -46,3 +64,177 @@ def test_few_treated_clusters_are_said() -> None:
     assert few.detail is not None and few.detail.n_clusters.tolist() == [3, 27]
     late = replace(design, first=np.where(design.first == np.inf, 8.0, design.first))
     assert treated_clusters(design=late)[0].message["comparison"] == 10
+
+
+def two_periods(seed: int, treated: int, clusters: int, *, size: int = 1, effect: float = 0.5):
+    """A two-period roll-out of whole clusters of ``size`` units, effects of clusters on changes."""
+    rng = np.random.default_rng(seed)
+    n = clusters * size
+    cluster = np.repeat(np.arange(clusters), size)
+    first = np.where(rng.permutation(clusters) < treated, 2.0, np.inf)[cluster]
+    y = rng.normal(size=(n, 2)) + rng.normal(size=(clusters, 2))[cluster]
+    y[:, 1] += effect * np.isfinite(first)
+    return StaggeredPanel(
+        outcomes=y[:, :, None], outcome_names=("y",), units=("points",), periods=np.array([1, 2]),
+        first=first, covariates=np.zeros((n, 0)), covariate_names=(), weight=np.ones(n),
+        cluster=cluster, subgroups={}, population="invented", cluster_kind="office",
+    )  # fmt: skip
+
+
+def few(key: str = "group_time_att", **options: object) -> FewClusters:
+    names = {f.name for f in fields(Choice)}
+    own = {k: v for k, v in options.items() if k not in names}
+    choice = Choice(**{k: v for k, v in options.items() if k in names})  # type: ignore[arg-type]
+    return FewClusters(estimator=build(key, **own), choice=choice, key=key)
+
+
+def overall(found):
+    return found.select(term="effect_overall").table.iloc[0]
+
+
+def test_bootstrap_t_is_the_unrestricted_wild_bootstrap_where_there_are_two_means() -> None:
+    design = two_periods(2, treated=6, clusters=15)
+    got = overall(few(inference="bootstrap_t", bootstrap_weights="webb").estimate(design))
+    change = np.diff(design.outcomes[:, :, 0], axis=1)[:, 0]
+    x = np.column_stack([np.ones(15), np.isfinite(design.first)])
+    wild = wild_of_regression(moments_of_rows(x, change, design.cluster), np.array([0.0, 1.0]))
+    same = wild.replications(restricted=False, weights="webb")
+    np.testing.assert_allclose(got.estimate, same.estimate)
+    np.testing.assert_allclose(got.p_value, same.p_value())
+    t = np.quantile(np.abs(same.n0) / np.sqrt(same.q[0]), 0.95)
+    np.testing.assert_allclose(got.conf_high - got.estimate, t * got.std_error)
+
+
+def test_bootstrap_t_is_seeded_and_its_bands_are_wider_than_its_intervals() -> None:
+    design = replace(make_rollout(400, seed=4, clusters=24), subgroups={})
+    one = few(inference="bootstrap_t", seed=3).estimate(design)
+    again = few(inference="bootstrap_t", seed=3).estimate(design)
+    other = few(inference="bootstrap_t", seed=4).estimate(design)
+    assert one.table.equals(again.table) and not one.table.equals(other.table)
+    plain = build("group_time_att", seed=3).estimate(design).table
+    event = one.table.term == "effect_by_event_time"
+    assert (one.table.band_high[event] >= one.table.conf_high[event] - 1e-12).all()
+    np.testing.assert_array_equal(one.table.std_error, plain.std_error)
+    assert one.run["inference"]["method"] == "bootstrap_t"
+    wide = (one.table.conf_high - one.table.conf_low)[event].mean()
+    assert wide > (plain.conf_high - plain.conf_low)[event].mean()
+
+
+def test_the_jackknife_leaves_clusters_out() -> None:
+    design = replace(make_rollout(200, seed=5, clusters=12), subgroups={})
+    got = few(inference="jackknife", bands=False).estimate(design)
+    left = []
+    for g in range(12):
+        part = some_units(design, design.cluster != g)
+        left.append(overall(build("group_time_att", bands=False).estimate(part)).estimate)
+    row = overall(got)
+    np.testing.assert_allclose(row.std_error**2, 11 / 12 * ((left - row.estimate) ** 2).sum())
+    assert row.std_error > overall(build("group_time_att").estimate(design)).std_error
+    np.testing.assert_allclose(row.conf_high, row.estimate + stats.t.ppf(0.975, 11) * row.std_error)
+
+
+def test_a_row_that_hangs_on_one_cluster_has_no_jackknife_and_says_so() -> None:
+    design = two_periods(3, treated=1, clusters=8, size=3)
+    got = few(inference="jackknife", min_clusters=1).estimate(design)
+    assert np.isnan(overall(got).std_error) and np.isnan(overall(got).conf_low)
+    assert "no error" in got.run["inference"]["said"][0]
+
+
+def test_permutation_of_two_means_is_fishers_test() -> None:
+    design = two_periods(6, treated=2, clusters=7)
+    change = np.diff(design.outcomes[:, :, 0], axis=1)[:, 0]
+    own = np.isfinite(design.first)
+    pairs = [np.isin(np.arange(7), pair) for pair in combinations(range(7), 2)]
+
+    def p_value(null: float, studentised: bool) -> float:
+        y = change - null * own
+
+        def statistic(side: np.ndarray) -> float:
+            gap = y[side].mean() - y[~side].mean()
+            if not studentised:
+                return abs(gap)
+            left = [((y[s] - y[s].mean()) ** 2).sum() / s.sum() ** 2 for s in (side, ~side)]
+            return abs(gap) / np.sqrt(sum(left))
+
+        return float(np.mean([statistic(s) >= statistic(own) * (1 - 1e-9) for s in pairs]))
+
+    for studentised in (True, False):
+        found = few(inference="permutation", studentised=studentised, level=0.8).estimate(design)
+        row = overall(found)
+        np.testing.assert_allclose(row.p_value, p_value(0.0, studentised))
+        for end, inwards in ((row.conf_low, 1e-6), (row.conf_high, -1e-6)):
+            assert p_value(end + inwards, studentised) > 0.2 >= p_value(end - inwards, studentised)
+        assert "21 dealings of start dates, all there are" in found.run["inference"]["said"][0]
+
+
+def test_permutation_of_a_staggered_roll_out_holds_within_strata_and_by_seed() -> None:
+    design = make_rollout(120, seed=7, clusters=12)
+    half = Subgroup(levels=("north", "south"), codes=design.cluster % 2)
+    design = replace(design, subgroups={"area": half}, covariates=np.zeros((120, 0)),
+                     covariate_names=())  # fmt: skip
+    start = start_of_cluster(design)
+    ways, exact = assignments(start, strata_of(design, "area"), draws=50, seed=1)
+    dealt = list(ways)
+    assert len(dealt) == 50 and not exact
+    for way in dealt:
+        assert sorted(way[::2]) == sorted(start[::2]) and sorted(way[1::2]) == sorted(start[1::2])
+    again, _ = assignments(start, strata_of(design, "area"), draws=50, seed=1)
+    np.testing.assert_array_equal(dealt, list(again))
+    small = replace(design, subgroups={})
+    one = few(inference="permutation", replications=99, seed=2).estimate(small)
+    row = overall(one)
+    assert row.conf_low < row.estimate < row.conf_high
+    assert (row.p_value > 0.05) == (row.conf_low < 0 < row.conf_high)
+    before = one.select(term="effect_by_event_time").table
+    before = before[before.horizon < 0]
+    assert before.p_value.notna().all() and before.conf_low.isna().all()
+    path = one.select(term="cumulated_path", horizon=1).table.iloc[0]
+    assert path.conf_low < path.estimate < path.conf_high
+
+
+@pytest.mark.parametrize(("draws", "wanted"), [(999, 90), (50, 50)])
+def test_all_dealings_are_tried_where_they_are_few(draws: int, wanted: int) -> None:
+    start = np.array([2.0, 2.0, 3.0, np.inf, np.inf, np.inf, 4.0, np.inf])
+    strata = np.array([0, 0, 0, 1, 0, 0, 1, 1])  # 5!/(2! 2! 1!) times 3
+    assert count_assignments(start, strata) == 90
+    ways, exact = assignments(start, strata, draws=draws, seed=0)
+    dealt = np.array(list(ways))
+    assert len(dealt) == wanted and exact == (wanted == 90)
+    if exact:
+        assert len(np.unique(dealt, axis=0)) == 90
+        assert (dealt == start).all(axis=1).any()
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_the_regression_by_cluster_is_twfe(missing: float) -> None:
+    design = replace(make_rollout(150, seed=8, clusters=15, missing=missing), subgroups={})
+    plain = overall(build("twfe").estimate(design))
+    moments, combination, _ = static_moments(design, np.ones(150, dtype=bool), 0)
+    np.testing.assert_allclose(cr1(moments, combination).estimate, plain.estimate)
+    np.testing.assert_allclose(cr1(moments, combination).std_error, plain.std_error)
+    left = overall(few("twfe", inference="cr3").estimate(design))
+    again = overall(few("twfe", inference="jackknife").estimate(design))
+    np.testing.assert_allclose(left.std_error, again.std_error)
+    np.testing.assert_allclose(left.conf_low, again.conf_low)
+    bell = few("twfe", inference="cr2").estimate(design)
+    assert overall(bell).conf_high - overall(bell).conf_low > plain.conf_high - plain.conf_low
+    assert "degrees of freedom" in bell.run["inference"]["said"][0]
+    wild = overall(few("twfe", inference="wild").estimate(design))
+    assert wild.conf_low < wild.estimate < wild.conf_high and 0 < wild.p_value <= 1
+
+
+def test_choices_that_make_no_sense() -> None:
+    design = two_periods(1, treated=4, clusters=9)
+    with pytest.raises(InputError, match="Did you mean 'bootstrap_t'"):
+        few(inference="bootstrapt")
+    with pytest.raises(InputError, match="is for the regression twfe"):
+        few(inference="cr2")
+    with pytest.raises(InputError, match="too few"):
+        few(inference="wild", key="twfe", replications=5)
+    with pytest.raises(InputError, match="unknown weights"):
+        few(inference="bootstrap_t", bootstrap_weights="normal")
+    with pytest.raises(InputError, match="unknown grouping"):
+        few(inference="permutation", strata="county").estimate(design)
+    mixed = replace(design, cluster=np.arange(9) // 2)
+    with pytest.raises(InputError, match="start at different times"):
+        few(inference="permutation").estimate(mixed)

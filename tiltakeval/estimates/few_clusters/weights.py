@@ -16,7 +16,9 @@ _WEBB = np.sqrt([1.5, 1.0, 0.5])
 _GOLDEN = (1 + np.sqrt(5)) / 2
 
 
-def draw_weights(clusters: int, *, kind: str, draws: int, seed: int) -> tuple[Floats, bool]:
+def draw_weights(
+    clusters: int, *, kind: str, draws: int, seed: int
+) -> tuple[NDArray[np.floating], bool]:
     """[draws, clusters] weights, and whether they are all there are.
 
     ``rademacher``: signs; with at most 12 clusters all 2^G sign vectors instead of draws, up to a
@@ -32,7 +34,7 @@ def draw_weights(clusters: int, *, kind: str, draws: int, seed: int) -> tuple[Fl
         )
     if kind == "rademacher" and 2**clusters <= EXACT_BELOW:
         bits = np.arange(2 ** (clusters - 1))[:, None] >> np.arange(clusters)[None, :] & 1
-        return 1.0 - 2.0 * bits, True
+        return np.where(bits > 0, -1.0, 1.0), True
     rng = np.random.default_rng([seed, clusters])
     if kind == "rademacher":
         return np.where(rng.random((draws, clusters)) < 0.5, -1.0, 1.0), False
