@@ -133,6 +133,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "two-way fixed effects with an effect of its own for every cohort and period",
         design="staggered",
     ),
+    "stacked": Entry(
+        "did.stacked",
+        "Stacked",
+        "a clean experiment for every cohort in a window, put together by treated units",
+        design="staggered",
+    ),
 }
 
 
