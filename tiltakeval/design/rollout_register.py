@@ -76,6 +76,19 @@ def composition_of(
     return _panel(found, values, (), clusters)
 
 
+def timing(
+    spec: RolloutSpec, starts: Floats, periods: NDArray[np.int64]
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+    """From the months of starts [U] and periods [T]: each unit's first treated period [U] (infinite
+    never), whether it can be used [U], and the periods before any start that is used [T]."""
+    first = np.floor(starts / spec.step)
+    used = np.ones(starts.size, dtype=bool)
+    if spec.who == "fixed":
+        used = starts > spec.base_months[0]
+    earliest = np.min(first, where=used & (first > periods[0]), initial=float(periods[-1]))
+    return first, used, periods < earliest
+
+
 def _panel(
     found: OfficePeriods,
     values: Mapping[str, Floats],
@@ -87,13 +100,7 @@ def _panel(
     for name in covariates:
         if name not in CHARACTERISTICS:
             raise unknown("covariate", name, CHARACTERISTICS, where=place)
-    first = np.floor(found.starts / spec.step)
-    used = np.ones(found.starts.size, dtype=bool)
-    if spec.who == "fixed":
-        used = found.starts > spec.base_months[0]
-    before = found.periods < np.min(
-        first, where=used & (first > found.periods[0]), initial=float(found.periods[-1])
-    )
+    first, used, before = timing(spec, found.starts, found.periods)
     weight = found.counts[:, :, before].sum(axis=2)
     made_of = found.made_of[:, :, before].sum(axis=2)
     frame = _frame(found, values, first, weight, made_of, covariates)

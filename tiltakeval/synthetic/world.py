@@ -152,15 +152,15 @@ class World:
 
 
 def load_world(source: str | Path = "standard") -> World:
-    """A world by name (a file in ``worlds/``) or path. Raises InputError on unknown or missing keys."""
+    """A world by name (a file in ``worlds/``) or path; ``based_on`` names the world of the same folder
+    whose numbers hold where the file has none. Raises InputError on unknown or missing keys."""
     path = Path(source)
     if path.suffix != ".toml":
         path = Path(__file__).parent / "worlds" / f"{source}.toml"
     if not path.is_file():
         known = sorted(p.stem for p in (Path(__file__).parent / "worlds").glob("*.toml"))
         raise unknown("world", str(source), known)
-    with path.open("rb") as stream:
-        raw = tomllib.load(stream)
+    raw = _read(path)
     sources: dict[str, str] = {}
     sections: dict[str, Any] = {}
     for name, kind in _SECTIONS.items():
@@ -185,6 +185,24 @@ def load_world(source: str | Path = "standard") -> World:
     return World(
         **{key: raw[key] for key in _HEAD}, **sections, programmes=programmes, sources=sources
     )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's numbers over those of the world it is ``based_on``, if any."""
+    with path.open("rb") as stream:
+        raw = tomllib.load(stream)
+    if "based_on" not in raw:
+        return raw
+    return _over(_read(path.parent / f"{raw.pop('based_on')}.toml"), raw)
+
+
+def _over(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the numbers of ``own``; tables are merged, all else replaced."""
+    merged = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged
 
 
 def _build(kind: type, values: Mapping[str, Any], *, where: str) -> Any:
