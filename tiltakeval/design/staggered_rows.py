@@ -47,6 +47,8 @@ def whole(values: pd.Series, *, where: str) -> tuple[Floats, bool]:
         values = values.dt.strftime("%Y-%m")
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        if pd.api.types.is_integer_dtype(values):
+            return array, False
         bad = int((np.isfinite(array) & (array != np.round(array))).sum())
         if bad:
             raise InputError(f"{bad} of {len(values)} values aren't whole numbers", where=where)
@@ -229,6 +231,9 @@ def constant_or_read(
 
 def first_rows(unit: Ints) -> Ints:
     """[n] the first row of every unit, units numbered in order of appearance."""
+    step = unit[1:] != unit[:-1]
+    if np.count_nonzero(step) == unit.max():  # the file is sorted by unit
+        return np.concatenate([[0], np.flatnonzero(step) + 1])
     rows = np.empty(int(unit.max()) + 1, dtype=np.int64)
     rows[unit[::-1]] = np.arange(unit.size - 1, -1, -1)
     return rows
@@ -241,11 +246,16 @@ def changing(df: pd.DataFrame, unit: Ints, column: str) -> int:
         codes = values.to_numpy()
     else:
         codes = pd.factorize(values, use_na_sentinel=False)[0]
-    first = codes[first_rows(unit)][unit]
-    other = codes != first
+    # neighbours that differ: none in most files that are sorted by unit, which costs one pass
+    other = np.flatnonzero((codes[1:] != codes[:-1]) & (unit[1:] == unit[:-1]))
+    start = first_rows(unit)
+    if not other.size and start.size == 1 + np.count_nonzero(unit[1:] != unit[:-1]):
+        return 0
+    first = codes[start][unit]
+    differs = codes != first
     if codes.dtype.kind == "f":
-        other &= ~(np.isnan(codes) & np.isnan(first))
-    return int(np.unique(unit[other]).size)
+        differs &= ~(np.isnan(codes) & np.isnan(first))
+    return int(np.unique(unit[differs]).size)
 
 
 def _one_period(value: int | str, monthly: bool) -> int:

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
 #: Differences held at once, in numbers: the memory of a batch of cells.
-AT_ONCE = 4_000_000
+AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Support:
 
 @dataclass(frozen=True)
 class Batch:
-    """Cells (``members``, positions in the plan) on the same units, the cohort's first: ``x`` [1 + p, m],
+    """Cells (``members``, places in the plan) on the same units, the cohort's first: ``x`` [1 + p, m],
     ``weight`` and ``cluster`` [m]; ``at`` [m] are the units' places among the sorted ones. ``where``
     (slices of them) and ``grams`` are known where nobody is missing, ``others`` are the cohorts compared
     with."""
