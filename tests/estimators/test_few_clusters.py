@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from invented_rollouts import make_rollout
 from scipy import stats
 
+from tiltakeval.cli import main
 from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.diagnostics.treated_clusters import treated_clusters
@@ -238,3 +242,37 @@ def test_choices_that_make_no_sense() -> None:
     mixed = replace(design, cluster=np.arange(9) // 2)
     with pytest.raises(InputError, match="start at different times"):
         few(inference="permutation").estimate(mixed)
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    design = two_periods(9, treated=6, clusters=14, size=2)
+    rows = [
+        {"unit": i, "office": design.cluster[i], "start": design.first[i], "t": t, "y": y}
+        for i in range(design.n)
+        for t, y in zip((1, 2), design.outcomes[i, :, 0])
+    ]
+    path = tmp_path / "rollout.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    settings = ["unit=unit", "time=t", "cohort=start", "outcome=y", "cluster=office"]
+    found = {}
+    for key, chosen in (
+        ("group_time_att", ["inference=cluster"]),
+        ("group_time_att", ["inference=jackknife"]),
+        ("group_time_att", ["inference=bootstrap_t", "replications=499"]),
+        ("twfe", ["inference=wild", "null_imposed=false", "bootstrap_weights=webb"]),
+        ("twfe", ["inference=cr2"]),
+    ):
+        assert main(["estimate", key, str(path), "--json", "--set", *settings, *chosen]) == 0
+        out = json.loads(capsys.readouterr().out)
+        row = next(r for r in out["estimates"] if r["term"] == "effect_overall")
+        found[chosen[0], key] = (row["estimate"], row["conf_high"] - row["conf_low"])
+        check = next(c for c in out["checks"] if c["key"] == "treated_clusters")
+        assert check["status"] == "failed" and check["statistic"] == 6
+    assert len({round(point, 9) for point, _ in found.values()}) == 1
+    plain = found["inference=cluster", "group_time_att"]
+    assert found["inference=jackknife", "group_time_att"][1] > plain[1]
+    command = ["estimate", "group_time_att", str(path), "--set", *settings]
+    assert main([*command, "inference=wild"]) == 2
+    assert "is for the regression twfe" in capsys.readouterr().err
+    assert main([*command, "replications=499"]) == 2
+    assert "says nothing without an inference" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 from tiltakeval.errors import InputError, unknown
 
@@ -31,9 +31,21 @@ class Entry:
 
         return {
             f.name: None if f.default is MISSING else f.default
-            for f in fields(self.load())
+            for kind in (self.load(), *self._beside())
+            for f in fields(kind)
             if f.name not in self.fixed
         }
+
+    def hints(self) -> dict[str, Any]:
+        """Types of the options (imports the module)."""
+        kinds = (*self._beside(), self.load())
+        return {name: hint for kind in kinds for name, hint in get_type_hints(kind).items()}
+
+    def _beside(self) -> tuple[type, ...]:
+        """Options that every estimator of the design has beside its own."""
+        if self.design != "staggered":
+            return ()
+        return (import_module("tiltakeval.estimators.did.few_clusters").Choice,)
 
 
 ESTIMATORS: Mapping[str, Entry] = {
@@ -153,4 +165,7 @@ def build(key: str, **options: Any) -> Any:
             raise InputError(f"'{name}' is fixed by the estimator's key", where=key)
         if name not in known:
             raise unknown("option", name, known, where=key)
+    if entry.design == "staggered":
+        few = import_module("tiltakeval.estimators.did.few_clusters")
+        return few.with_choice(key, entry.load(), {**entry.fixed, **options})
     return entry.load()(**entry.fixed, **options)

@@ -117,7 +117,7 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
     make = _maker(entry.design, given)
     columns = _arguments(make)
     options = entry.options()
-    hints = typing.get_type_hints(entry.load())
+    hints = entry.hints()
     chosen: dict[str, str] = {}
     set_options: dict[str, Any] = {}
     for name, value in given.items():

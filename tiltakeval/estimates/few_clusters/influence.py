@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import families
 from tiltakeval.estimates.few_clusters.weights import draw_weights
-from tiltakeval.estimates.inference import Influence, correction
+from tiltakeval.estimates.inference import correction
 from tiltakeval.estimates.table import Estimates
 
 Floats = NDArray[np.float64]
@@ -58,7 +58,7 @@ def bootstrap_t(
     v, _ = draw_weights(groups, kind=weights, draws=draws, seed=seed)
     table = estimates.table.copy()
     rows = np.flatnonzero(influence.covered(len(table)) & table["estimate"].notna().to_numpy())
-    t = _statistics(influence, rows, v, stratum, held)
+    t = drawn_t(influence.columns(rows), v, stratum, held)
     place = np.full(len(table), -1)
     place[rows] = np.arange(rows.size)
     point = table["estimate"].to_numpy(dtype=np.float64)
@@ -80,17 +80,17 @@ def bootstrap_t(
     return replace(estimates, table=table)
 
 
-def _statistics(
-    influence: Influence, rows: Ints, v: NDArray[np.floating], stratum: Ints, size: Floats
-) -> Floats:
-    """[draws, rows] absolute t of the draws; 0 where the row's influence is 0."""
+def drawn_t(z: Floats, v: NDArray[np.floating], stratum: Ints, size: Floats) -> Floats:
+    """[draws, k] absolute t of the draws ``v`` [draws, G] of influence ``z`` [G, k]; see `bootstrap_t`.
+
+    0 where the influence is 0, infinite where every stratum moved as one: no error is left then.
+    """
     names, code = np.unique(stratum, return_inverse=True)
     inside = (code[None, :] == np.arange(names.size)[:, None]) * 1.0  # [S, G]
     share = size / (inside @ size)[code]
-    factor = correction(influence.groups)
-    z = influence.columns(rows)
-    out = np.zeros((v.shape[0], rows.size))
-    step = max(1, _PIECE // (z.shape[0] * max(rows.size, 1)))
+    factor = correction(z.shape[0])
+    out = np.zeros((v.shape[0], z.shape[1]))
+    step = max(1, _PIECE // max(z.size, 1))
     for start in range(0, v.shape[0], step):
         drawn = v[start : start + step, :, None] * z  # [d, G, k]
         moved = np.einsum("sg,dgk->dsk", inside, drawn)
@@ -98,10 +98,8 @@ def _statistics(
         se = np.sqrt(factor * np.einsum("dgk,dgk->dk", left, left))
         total = np.abs(moved.sum(axis=1))
         with np.errstate(divide="ignore", invalid="ignore"):
-            # a draw in which every stratum moved as one has no error left: as large as can be
-            out[start : start + step] = np.where(
-                se > 1e-12 * total, total / se, np.where(total > 0, np.inf, 0)
-            )
+            t = np.where(se > 1e-12 * total, total / se, np.where(total > 0, np.inf, 0))
+        out[start : start + step] = t
     return out
 
 

@@ -46,9 +46,19 @@ def cr2(moments: Moments, combination: Floats) -> Robust:
     = X_g M X_g' has the rank of X_g, all of it is done in K dimensions: with X_g = Q R, Q'Q = I,
     (I - H_gg)^p = I + Q [(I - R M R')^p - I] Q'.
     """
+    weights, df = cr2_weights(moments, combination)
+    squares = np.einsum("gk,gk->g", weights, moments.scores) ** 2
+    found = Robust(float(combination @ moments.coef), float(np.sqrt(squares.sum())), df)
+    if not (found.std_error > 0 and df > 0):
+        return Robust(found.estimate, np.nan, np.nan, "no cluster leaves anything to judge it by")
+    return found
+
+
+def cr2_weights(moments: Moments, combination: Floats) -> tuple[Floats, float]:
+    """[G, K] what multiplies a cluster's score X_g'e_g, and the degrees of freedom, from X alone."""
     bread, k = moments.bread, combination.size
     a = bread @ combination
-    squares = np.zeros(moments.clusters)
+    weights = np.zeros((moments.clusters, k))
     own = np.zeros(moments.clusters)  # u_g'u_g, u_g = (I - H_gg)^(-1/2) X_g a
     along = np.zeros((moments.clusters, k))  # X_g'u_g
     for g in range(moments.clusters):
@@ -60,17 +70,12 @@ def cr2(moments: Moments, combination: Floats) -> Robust:
         there = left > _NONE_LEFT
         half = (axes[:, there] / np.sqrt(left[there])) @ axes[:, there].T
         turned = half @ (r @ a)
-        residual = (vectors[:, good].T @ moments.scores[g]) / root  # Q'e_g
-        squares[g] = float(turned @ residual) ** 2
+        weights[g] = vectors[:, good] @ (turned / root)  # Q'e_g = R^-1' X_g'e_g
         own[g] = turned @ turned
         along[g] = r.T @ turned
     gaps = np.diag(own) - along @ bread @ along.T
     spread = float((gaps**2).sum())
-    df = float(np.trace(gaps)) ** 2 / spread if spread > 0 else 0.0
-    found = Robust(float(combination @ moments.coef), float(np.sqrt(squares.sum())), df)
-    if not (found.std_error > 0 and df > 0):
-        return Robust(found.estimate, np.nan, np.nan, "no cluster leaves anything to judge it by")
-    return found
+    return weights, float(np.trace(gaps)) ** 2 / spread if spread > 0 else 0.0
 
 
 def without_each(moments: Moments, combination: Floats) -> Floats:

@@ -6,7 +6,8 @@ by the method named. The command line and study files say ``inference = ...`` am
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -177,6 +178,26 @@ class FewClusters:
                 if self.choice.inference == "cr2" and not robust.reason:
                     said.append(f"{label}, {name}: {df:.1f} degrees of freedom")
         return out, said
+
+
+def with_choice(key: str, kind: type, options: Mapping[str, Any]) -> Any:
+    """The estimator ``kind`` of ``key`` with its own ``options``, wrapped where they choose another
+    inference. Raises InputError for options of an inference that isn't chosen."""
+    names = {f.name for f in fields(Choice)}
+    chosen = {name: value for name, value in options.items() if name in names}
+    estimator = kind(**{name: value for name, value in options.items() if name not in names})
+    choice = Choice(**chosen)
+    wrapped = FewClusters(estimator=estimator, choice=choice, key=key)
+    if choice.inference != "cluster":
+        return wrapped
+    idle = [name for name, value in chosen.items() if value != getattr(Choice, name)]
+    if idle:
+        raise InputError(
+            f"{' and '.join(idle)} says nothing without an inference that uses it",
+            where=key,
+            remedy=f"Say inference = one of {', '.join(METHODS[1:])}.",
+        )
+    return estimator
 
 
 def cohort_of_cluster(design: StaggeredPanel) -> NDArray[np.int64]:
