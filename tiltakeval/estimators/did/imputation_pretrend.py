@@ -59,9 +59,10 @@ def pretrends(
     free = [e for e in range(len(seen)) if total[e, e] > 1e-9 * scale[e]]
     free = [free[j] for j in independent(total[np.ix_(free, free)])]
     inverse = np.linalg.inv(total[np.ix_(free, free)])
-    found = inverse @ (base.weight @ right[:, free])
-    left = right[:, free] - square[:, free][:, :, free] @ found
-    z = groups.add_up((left * base.weight[:, None]) @ inverse, units)
+    found = np.zeros(len(seen))
+    found[free] = inverse @ (base.weight @ right[:, free])
+    left = base.weight[:, None] * (right - square @ found)
+    z = groups.add_up(left[:, free] @ inverse, units)
     out = []
     for e in range(len(seen)):
         labels = {"term": "effect_by_event_time", "horizon": events[seen[e]]}
@@ -73,8 +74,7 @@ def pretrends(
         elif clusters < min_clusters:
             reason = f"only {clusters} with that event time ({design.cluster_kind})"
         else:
-            at = free.index(e)
-            out.append(Beside(labels, support, float(found[at]), z[:, at]))
+            out.append(Beside(labels, support, float(found[e]), z[:, free.index(e)]))
             continue
         out.append(Beside(labels, support, reason=reason))
     return out
@@ -115,22 +115,20 @@ def _left(base: Baseline, place: Ints, toward: Floats) -> tuple[Floats, Floats]:
     residuals [m, e], both summed over periods."""
     m, leads = place.shape
     q, periods = base.equations.shape
-    along = toward.T.reshape(leads, q, periods)
+    along = -toward.T.reshape(leads, q, periods).transpose(1, 0, 2).reshape(q, leads * periods)
     square, right = np.zeros((m, leads, leads)), np.zeros((m, leads))
     for rows in blocks(m):
         used = base.used[rows]
-        left = np.empty((leads, *used.shape))
+        left = (base.z[rows] @ along).reshape(used.shape[0], leads, periods)
         for e in range(leads):
-            np.matmul(base.z[rows], -along[e], out=left[e])
             there = np.flatnonzero(place[rows, e] >= 0)
-            left[e, there, place[rows, e][there]] += 1.0
-        left *= used
-        left -= (left.sum(axis=2) / base.count[rows])[:, :, None]
-        left *= used
-        residual = np.where(used, base.gap[rows], 0.0)
-        right[rows] = np.einsum("emt,mt->me", left, residual)
-        flat = left.transpose(1, 0, 2)
-        square[rows] = flat @ flat.transpose(0, 2, 1)
+            left[there, e, place[rows, e][there]] += 1.0
+        left *= used[:, None, :]
+        total = left.sum(axis=2)
+        np.matmul(left, left.transpose(0, 2, 1), out=square[rows])
+        square[rows] -= total[:, :, None] * (total / base.count[rows, None])[:, None, :]
+        residual = np.where(used, base.gap[rows], 0.0)  # adds up to zero in every unit
+        right[rows] = (left @ residual[:, :, None])[:, :, 0]
     return square, right
 
 
