@@ -80,7 +80,9 @@ def bootstrap_t(
     return replace(estimates, table=table)
 
 
-def drawn_t(z: Floats, v: NDArray[np.floating], stratum: Ints, size: Floats) -> Floats:
+def drawn_t(
+    z: NDArray[np.floating], v: NDArray[np.floating], stratum: Ints, size: Floats
+) -> Floats:
     """[draws, k] absolute t of the draws ``v`` [draws, G] of influence ``z`` [G, k]; see `bootstrap_t`.
 
     0 where the influence is 0, infinite where every stratum moved as one: no error is left then.
