@@ -53,8 +53,9 @@ def panel_of(
     with a split, the parts of a unit are always in one cluster.
 
     Units with a start at or before the month a fixed group is chosen in, those treated in the first
-    period and those without anybody before are left out; attrition counts the units left. Raises
-    InputError as ``staggered_from_frame`` does, and for units without a cluster.
+    period and those without anybody before are left out; attrition counts the units left (that of
+    persons is in ``found``). Raises InputError as ``staggered_from_frame`` does, and for units without
+    a cluster.
     """
     values = {
         name: found.sums[..., j] / np.maximum(found.counts, 1)
@@ -135,9 +136,7 @@ def _panel(
         cluster_kind="unit" if clusters is None else "cluster",
         monthly=spec.step == 1,
         parts_of_year=12 // spec.step if spec.step in (3, 6) else 1,
-        attrition=Attrition.concat(
-            [found.attrition, Attrition.of(spec.state, lines), panel.attrition]
-        ),
+        attrition=Attrition.concat([Attrition.of(spec.state, lines), panel.attrition]),
         fingerprint=_mark(found, panel),
     )
 

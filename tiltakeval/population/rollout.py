@@ -34,6 +34,9 @@ CHARACTERISTICS = (
     "age_years", "female", "landgruppe_3", "mental_diagnosis", "months_registered",
 )  # fmt: skip
 
+#: What attrition calls the persons counted, beside the units of the panel.
+ELIGIBLE = "eligible"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OfficePeriods:
@@ -175,7 +178,7 @@ def _eligible(work: Working, spec: RolloutSpec) -> tuple[Table, Attrition]:
         age_years=rows.years.cast("float64"), female=rows.female.cast("float64"),
         landgruppe_3=(rows.landgruppe == 3).cast("float64"),
     )  # fmt: skip
-    return work.keep(kept, "eligible"), Attrition.of(spec.state, lines)
+    return work.keep(kept, "eligible"), Attrition.of(ELIGIBLE, lines)
 
 
 def _with_benefits(work: Working, spec: RolloutSpec, rows: Table) -> Table:

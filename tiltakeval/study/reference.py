@@ -21,6 +21,8 @@ _LEVEL_TEXT = {
     "panel": "A prepared long file: a row a unit and period, month zero declared or in the file.",
     "staggered": "A roll-out: a prepared long file, a row a unit and period, each unit treated from "
     "some period on or never. See [rollout-studies.md](rollout-studies.md).",
+    "rollout": "A roll-out over offices, on a register extract or on an invented register. See "
+    "[register-rollouts.md](register-rollouts.md).",
     "durations": "Prepared spells: a row a spell. Takes estimators of curves, and of hazards, in which "
     "arms enter as programme status.",
     "event_history": "Prepared event histories: a row for each stretch of a spell in which nothing "

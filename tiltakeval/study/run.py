@@ -21,11 +21,12 @@ from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.numerics.threads import one_thread
 from tiltakeval.report.build import write_report
-from tiltakeval.study import from_file, from_register, wording
+from tiltakeval.study import from_file, from_register, rollout_register, wording
 from tiltakeval.study.folders import swapped
 from tiltakeval.study.found import Found
 from tiltakeval.study.manifest import as_json, manifest
 from tiltakeval.study.spec import FileStudy, StudySpec, find_study, load_spec
+from tiltakeval.study.spec_rollout_register import RegisterRolloutStudy
 from tiltakeval.study.stages import Stages
 
 
@@ -112,6 +113,8 @@ def _analyse(
                     remedy=f"Leave {name} out.",
                 )
         return from_file.run(spec, folder, data, stages)
+    if isinstance(spec, RegisterRolloutStudy):
+        return rollout_register.run(spec, data, source, work, persons, stages)
     return from_register.run(spec, data, source, work, persons, stages)
 
 

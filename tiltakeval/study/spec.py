@@ -1,7 +1,8 @@
 """The study file: the whole protocol of a study, fixed before an effect is seen.
 
-Levels of entry: ``register`` (target trials on a register extract), and prepared files with declared
-columns: ``cross_section``, ``panel``, ``staggered``, ``durations`` and ``event_history``.
+Levels of entry: ``register`` (target trials on a register extract), ``rollout`` (a programme introduced
+office by office, on a register extract), and prepared files with declared columns:
+``cross_section``, ``panel``, ``staggered``, ``durations`` and ``event_history``.
 ``load_spec`` reads ``study.toml`` and reports every error at once.
 """
 
@@ -20,14 +21,16 @@ from tiltakeval.study.spec_file import FileStudy
 from tiltakeval.study.spec_panel import PanelStudy
 from tiltakeval.study.spec_register import RegisterStudy
 from tiltakeval.study.spec_rollout import StaggeredStudy
+from tiltakeval.study.spec_rollout_register import RegisterRolloutStudy
 
 FILE = "study.toml"
-StudySpec = RegisterStudy | FileStudy
-LEVELS: dict[str, type[RegisterStudy] | type[FileStudy]] = {
+StudySpec = RegisterStudy | RegisterRolloutStudy | FileStudy
+LEVELS: dict[str, type[RegisterStudy] | type[RegisterRolloutStudy] | type[FileStudy]] = {
     "register": RegisterStudy,
     "cross_section": CrossSectionStudy,
     "panel": PanelStudy,
     "staggered": StaggeredStudy,
+    "rollout": RegisterRolloutStudy,
     "durations": DurationStudy,
     "event_history": EventHistoryStudy,
 }

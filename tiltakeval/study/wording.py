@@ -17,6 +17,7 @@ from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
 from tiltakeval.study.spec_panel import PanelStudy
 from tiltakeval.study.spec_parts import Text
 from tiltakeval.study.spec_rollout import StaggeredStudy
+from tiltakeval.study.spec_rollout_register import RegisterRolloutStudy
 
 #: Limits that a roll-out is held to.
 ROLLOUT_LIMITS = (
@@ -67,14 +68,17 @@ def material(
     table = released["estimates"].table
     return ReportMaterial(
         **common,
-        level=spec.level,
+        level="staggered" if isinstance(spec, RegisterRolloutStudy) else spec.level,
         time_unit=spec.time_units,
         spec={**file_facts(spec), **facts},
         populations=tuple(dict.fromkeys(table["population"])),
-        programmes={name: own.get(name, {}) for name in file_programmes(spec, table)},
+        programmes=rollout_programme(spec)
+        if isinstance(spec, RegisterRolloutStudy)
+        else {name: own.get(name, {}) for name in file_programmes(spec, table)},
         primary_estimand="vs_comparison",
         primary_outcome=next(iter(getattr(spec.columns, "outcomes", ())), ""),
         summary_month=getattr(spec, "summary_month", 24),
+        price_year=spec.price_year if isinstance(spec, RegisterRolloutStudy) else None,
     )
 
 
@@ -85,6 +89,12 @@ def file_programmes(spec: FileStudy, table: pd.DataFrame) -> list[str]:
     first = [getattr(columns, "programme", None)] if isinstance(columns, Columns) else []
     found = [*first, *declared.values(), *table.loc[table["unit"] != "log", "programme"]]
     return [str(name) for name in dict.fromkeys(found) if name and name != "none"]
+
+
+def rollout_programme(spec: RegisterRolloutStudy) -> dict[str, dict[str, str]]:
+    """The name of the programme that is rolled out."""
+    one = catalogue.load()[spec.rollout.programme]
+    return {spec.rollout.programme: {"nb": one.name("nb"), "en": one.name("en")}}
 
 
 def populations(spec: RegisterStudy, estimates: Released) -> tuple[str, ...]:
@@ -125,8 +135,8 @@ def register_facts(spec: RegisterStudy) -> dict[str, Any]:
     }
 
 
-def file_facts(spec: FileStudy) -> dict[str, Any]:
-    """The protocol of a study on a prepared file, in reading order."""
+def file_facts(spec: FileStudy | RegisterRolloutStudy) -> dict[str, Any]:
+    """The protocol of a study on a prepared file, or of a roll-out, in reading order."""
     options = [item.options for item in spec.analyses]
     cluster, level = spec.columns.cluster or spec.inference.cluster, spec.inference.level
     declared = spec.columns.covariates
@@ -142,7 +152,7 @@ def file_facts(spec: FileStudy) -> dict[str, Any]:
             "horizon": spec.follow_up.horizon,
             "placebo_months": spec.follow_up.placebo_months,
         }
-    elif isinstance(spec, StaggeredStudy):
+    elif isinstance(spec, StaggeredStudy | RegisterRolloutStudy):
         return facts | rollout_facts(spec)
     elif isinstance(spec, DurationStudy | EventHistoryStudy):
         # curves and hazard models have no balance, overlap or placebo to hold to a limit
@@ -156,7 +166,7 @@ def file_facts(spec: FileStudy) -> dict[str, Any]:
     }
 
 
-def rollout_facts(spec: StaggeredStudy) -> dict[str, Any]:
+def rollout_facts(spec: StaggeredStudy | RegisterRolloutStudy) -> dict[str, Any]:
     """What a roll-out's protocol says beside its estimators and covariates."""
     limits = spec.checks
     return {
