@@ -15,7 +15,8 @@ from scipy import stats
 
 from tiltakeval.cli import main
 from tiltakeval.design.cross_section import Subgroup
-from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.diagnostics.treated_clusters import treated_clusters
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.few_clusters.effective import count_sides, effective_number
@@ -98,7 +99,7 @@ def overall(found):
 
 def test_bootstrap_t_is_the_unrestricted_wild_bootstrap_where_there_are_two_means() -> None:
     design = two_periods(2, treated=6, clusters=15)
-    got = overall(few(inference="bootstrap_t", bootstrap_weights="webb").estimate(design))
+    got = overall(few(inference="bootstrap_t", divisor="g_minus_1").estimate(design))
     change = np.diff(design.outcomes[:, :, 0], axis=1)[:, 0]
     x = np.column_stack([np.ones(15), np.isfinite(design.first)])
     wild = wild_of_regression(moments_of_rows(x, change, design.cluster), np.array([0.0, 1.0]))
@@ -133,7 +134,10 @@ def test_the_jackknife_leaves_clusters_out() -> None:
         left.append(overall(build("group_time_att", bands=False).estimate(part)).estimate)
     row = overall(got)
     np.testing.assert_allclose(row.std_error**2, 11 / 12 * ((left - row.estimate) ** 2).sum())
-    assert row.std_error > overall(build("group_time_att").estimate(design)).std_error
+    assert (
+        row.std_error
+        > overall(build("group_time_att", divisor="g_minus_1").estimate(design)).std_error
+    )
     np.testing.assert_allclose(row.conf_high, row.estimate + stats.t.ppf(0.975, 11) * row.std_error)
 
 
@@ -163,7 +167,9 @@ def test_permutation_of_two_means_is_fishers_test() -> None:
         return float(np.mean([statistic(s) >= statistic(own) * (1 - 1e-9) for s in pairs]))
 
     for studentised in (True, False):
-        found = few(inference="permutation", studentised=studentised, level=0.8).estimate(design)
+        found = few(
+            inference="permutation", studentised=studentised, level=0.8, divisor="g_minus_1"
+        ).estimate(design)
         row = overall(found)
         np.testing.assert_allclose(row.p_value, p_value(0.0, studentised))
         for end, inwards in ((row.conf_low, 1e-6), (row.conf_high, -1e-6)):
@@ -225,6 +231,50 @@ def test_the_regression_by_cluster_is_twfe(missing: float) -> None:
     assert "degrees of freedom" in bell.run["inference"]["said"][0]
     wild = overall(few("twfe", inference="wild").estimate(design))
     assert wild.conf_low < wild.estimate < wild.conf_high and 0 < wild.p_value <= 1
+
+
+@pytest.mark.parametrize("key", ["group_time_att", "did_imputation", "twfe", "sun_abraham"])
+def test_errors_both_ways_are_the_sum_of_both_less_that_of_pairs(key: str) -> None:
+    """Cameron, Gelbach & Miller (2011), eq. 2.11, each term with G / (G - 1) of the fewer clusters."""
+    design = replace(make_rollout(240, seed=11, clusters=24), subgroups={})
+    trade = np.random.default_rng(0).integers(0, 33, 240)
+    options = {"divisor": "g_minus_1"} if key == "group_time_att" else {}
+    found = build(key, **options).estimate(replace(design, other_cluster=trade))
+
+    def variance(cluster: np.ndarray, of: str) -> float:
+        alone = build(key, **options).estimate(replace(design, cluster=cluster))
+        z = alone.influence.columns(alone.positions(term=of))[:, 0]
+        return float(z @ z)
+
+    term = "effect_overall" if key != "sun_abraham" else "effect_over_event_times"
+    pairs = np.unique(design.cluster * 100 + trade, return_inverse=True)[1]
+    total = sum(s * variance(c, term) for s, c in ((1, design.cluster), (1, trade), (-1, pairs)))
+    row = found.select(term=term).table.iloc[0]
+    if key != "did_imputation":  # what its rows are measured from hangs on the clusters
+        np.testing.assert_allclose(row.std_error**2, total * 24 / 23, rtol=1e-9)
+    assert row.std_error > 0 and found.influence.form is not None
+    assert rollout(estimates=found)
+    with pytest.raises(InputError, match="for one clustering"):
+        few(key, inference="jackknife").estimate(replace(design, other_cluster=trade))
+
+
+def test_two_clusters_from_a_file() -> None:
+    rng = np.random.default_rng(3)
+    rows = [
+        {"u": u, "t": t, "start": 2 if u < 20 else None, "y": rng.normal(), "office": u % 9,
+         "trade": u % 7} for u in range(40) for t in (1, 2)
+    ]  # fmt: skip
+    df = pd.DataFrame(rows)
+    design = staggered_from_frame(
+        df, unit="u", period="t", first="start", outcome="y", cluster="office,trade"
+    )
+    assert design.cluster_kind == "office_trade" and design.other_cluster is not None
+    assert (design.cluster == np.arange(40) % 7).all()  # the fewer
+    assert (design.other_cluster == np.arange(40) % 9).all()
+    with pytest.raises(InputError, match="two at most"):
+        staggered_from_frame(
+            df, unit="u", period="t", first="start", outcome="y", cluster="office,trade,u"
+        )
 
 
 def test_choices_that_make_no_sense() -> None:

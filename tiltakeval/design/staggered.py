@@ -44,8 +44,9 @@ class StaggeredPanel:
     ``outcomes`` [n, T, K] float64, NaN where the unit has no row or no value. ``periods`` [T] are
     increasing whole numbers (months as ``year * 12 + month - 1`` when ``monthly``). ``first`` [n] is the
     period from which the unit is treated, for good; infinite where it never is. ``cluster`` [n] numbers
-    the clusters of errors densely; ``cluster_kind`` says what they are. ``weight`` [n] > 0. ``entry``
-    and ``override`` say who decides when treatment starts (`entry.ENTRIES`), where that is declared.
+    the clusters of errors densely; ``cluster_kind`` says what they are; with ``other_cluster`` [n], of
+    which there are no fewer, errors are clustered both ways (`estimates.inference.Form`). ``weight`` [n]
+    > 0. ``entry`` and ``override`` say who decides when treatment starts (`entry.ENTRIES`).
     With ``parts_of_year`` 4 or 2 periods are quarters or half-years, year * parts + part from 0.
     """
 
@@ -64,6 +65,7 @@ class StaggeredPanel:
     programme: str = "treated"
     time_origin: str = "start"
     cluster_kind: str = "unit"
+    other_cluster: NDArray[np.int64] | None = None
     monthly: bool = False
     attrition: Attrition = field(default_factory=Attrition)
     fingerprint: str = ""
@@ -103,7 +105,7 @@ def staggered_from_frame(
     covariates: str | Sequence[str] = (),
     covariate_period: int | str | None = None,
     weight: str | None = None,
-    cluster: str | None = None,
+    cluster: str | Sequence[str] | None = None,
     subgroups: str | Sequence[str] | Mapping[str, str] = (),
     never: int | str | None = None,
     programme: str = "treated",
@@ -122,11 +124,10 @@ def staggered_from_frame(
     numbers or months YYYY-MM. ``covariates``, ``weight`` and ``subgroups`` are constant in a unit, or
     those of ``covariate_period``: units without a row there are left out. Units treated in the first
     period (no before) and those of weight 0 are left out too; attrition counts all of them.
-    ``cluster``, constant in a unit, is what errors are clustered by (default the unit). Rows may be
-    absent: nothing is filled. ``entry`` (see `entry.ENTRIES`) says who decides when units start; one
-    that hangs on the outcome is refused without an ``override``, a reason in words.
-
-    Raises InputErrors naming everything that is wrong, with counts, never a unit.
+    ``cluster``, constant in a unit, is what errors are clustered by (default the unit), both ways where
+    two are given (``office,employer``). Rows may be absent: nothing is filled. ``entry`` (see
+    `entry.ENTRIES`) says who decides when units start; one that hangs on the outcome is refused without
+    an ``override``, a reason in words. Raises InputErrors naming everything wrong, with counts only.
     """
     errors = Errors()
     errors.attempt(lambda: check_entry(entry, override, where=f"{where}, entry"))
@@ -138,7 +139,9 @@ def staggered_from_frame(
             where=where,
             remedy="Say first = the column of the first treated period, or treated = a 0/1 column.",
         )
-    outcomes, names = listed(outcome), listed(covariates)
+    outcomes, names, clusters = listed(outcome), listed(covariates), listed(cluster or ())
+    if len(clusters) > 2:
+        errors.add(f"{len(clusters)} clusters are given, two at most", where=where)
     groups = (
         dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in listed(subgroups)}
     )
@@ -149,7 +152,7 @@ def staggered_from_frame(
     fixed = {unit, when_column, first_column, treated}
     for name in dict.fromkeys(name for name in (*names, *outcomes) if name in fixed):
         errors.add(f"'{name}' can't be an outcome or covariate: it is the design", where=where)
-    read = [unit, when_column, first_column, treated, *outcomes, *names, weight, cluster]
+    read = [unit, when_column, first_column, treated, *outcomes, *names, weight, *clusters]
     read += list(groups.values())
     errors.attempt(lambda: require_columns(df, read, where=where))
     if df.empty:
@@ -172,8 +175,8 @@ def staggered_from_frame(
         name: errors.attempt(lambda n=name: number_column(df, n, where=where))  # type: ignore[misc]
         for name in outcomes
     }
-    if cluster is not None:
-        errors.attempt(lambda: refuse_changing(df, number, cluster, "cluster", where))
+    for name in clusters:
+        errors.attempt(lambda c=name: refuse_changing(df, number, c, "cluster", where))  # type: ignore[misc]
     errors.stop(where)
     assert found is not None
     when, grid, monthly = found
@@ -196,7 +199,8 @@ def staggered_from_frame(
     own = df.iloc[np.maximum(rows, 0)].reset_index(drop=True)
     w = np.ones(n)
     if weight is not None:
-        w = _or(errors.attempt(lambda: weights_of(own, weight, rows >= 0, where=where)), w)
+        given = errors.attempt(lambda: weights_of(own, weight, rows >= 0, where=where))
+        w = w if given is None else given
     late = start > grid[0]
     weighted, placed = w > 0, rows >= 0
     keep = late & weighted & placed
@@ -225,9 +229,9 @@ def staggered_from_frame(
     for k, column in enumerate(values.values()):
         assert column is not None
         y[target[inside], place[inside], k] = column[inside]
-    person = np.arange(at.size, dtype=np.int64)
-    if cluster is not None:
-        person = pd.factorize(own[cluster], sort=True)[0].astype(np.int64)
+    dealt = [pd.factorize(own[c], sort=True)[0].astype(np.int64) for c in clusters]
+    dealt.sort(key=lambda of_unit: int(of_unit.max()))  # the fewer clusters first
+    dealt = dealt or [np.arange(at.size)]
     declared = units or {}
     return StaggeredPanel(
         outcomes=y,
@@ -238,16 +242,17 @@ def staggered_from_frame(
         covariates=numeric[0],
         covariate_names=numeric[1],
         weight=w[at],
-        cluster=person,
+        cluster=dealt[0],
+        other_cluster=dealt[1] if len(dealt) > 1 else None,
         subgroups={name: one for name, one in levels.items() if one is not None},
         population=population,
         estimand=estimand,
         programme=programme,
-        cluster_kind=cluster or "unit",
+        cluster_kind="_".join(clusters) or "unit",
         monthly=monthly,
         attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
         fingerprint=fingerprint_of(
-            [c for c in dict.fromkeys(read) if c], y, grid, start[at], numeric[0], w[at], person
+            [c for c in dict.fromkeys(read) if c], y, grid, start[at], numeric[0], w[at], *dealt
         ),
         entry=entry,
         override=override,
@@ -270,10 +275,6 @@ def _either(
     if value is None and second is None and needed:
         errors.add(f"{name} must be given", where=where, remedy=f"Say {name} = a column.")
     return value if value is not None else second
-
-
-def _or(found: Floats | None, default: Floats) -> Floats:
-    return default if found is None else found
 
 
 def _refuse_no_comparison(

@@ -88,6 +88,12 @@ class FewClusters:
         method = self.choice.inference
         if method == "cluster" or estimates.influence is None:
             return estimates  # type: ignore[no-any-return]
+        if estimates.influence.form is not None:
+            raise InputError(
+                f"{method} is for one clustering",
+                where="inference",
+                remedy="Cluster by one column, or say inference = cluster.",
+            )
         level = float(getattr(self.estimator, "level", 0.95))
         seed = int(getattr(self.estimator, "seed", 0))
         said: list[str] = []

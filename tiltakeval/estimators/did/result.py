@@ -12,7 +12,7 @@ from tiltakeval.estimates.combine import with_bands, with_inference
 from tiltakeval.estimates.inference import MAX_GROUPS, Influence
 from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.estimators.did.rows import BANDS, Rows
-from tiltakeval.estimators.numerics.groups import Groups, deal_groups
+from tiltakeval.estimators.numerics.groups import Groups, cross_groups, deal_groups
 
 #: Influence is kept by cluster while units x cells are at most so many.
 EXACT_BELOW = 4e6
@@ -36,6 +36,9 @@ def groups_of(design: StaggeredPanel, cells: int, exact_below: float | None = No
     size = design.n * cells * len(design.outcome_names)
     few = size <= (EXACT_BELOW if exact_below is None else exact_below)
     most = max(design.n, MAX_GROUPS) if few else MAX_GROUPS
+    if design.other_cluster is not None:
+        kinds = (f"{design.cluster_kind}, second", design.cluster_kind)
+        return cross_groups(design.other_cluster, design.cluster, kinds=kinds, max_groups=most)
     return deal_groups(design.cluster, kind=design.cluster_kind, max_groups=most)
 
 
@@ -87,6 +90,7 @@ def result_of(
         n_clusters=groups.n_clusters,
         values=dict(rows.values()),
         rows=dict(rows.positions()),
+        form=groups.form,
     )
     level = estimator.level
     out = with_inference(table, influence, level=level, attrition=design.attrition)
