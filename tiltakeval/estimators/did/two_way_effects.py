@@ -134,7 +134,7 @@ def _bacon(design: StaggeredPanel, sample: Sample, beta: float) -> dict[str, Any
     """The decomposition as plain values, or why there is none."""
     if sample.panel.x.shape[1] > 1:
         return {"why": "the decomposition is of a regression without covariates"}
-    if not all(np.isfinite(sample.panel.y[units]).all() for units in sample.members):
+    if not sample.complete:
         return {"why": "the decomposition needs every unit in every period"}
     weight, y = sample.panel.weight, sample.panel.y
     mean = np.stack([weight[u] @ y[u] / weight[u].sum() for u in sample.members])

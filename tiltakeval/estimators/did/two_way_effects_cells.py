@@ -15,6 +15,7 @@ from tiltakeval.estimators.did.two_way_effects_columns import Sample, blocks_of,
 from tiltakeval.estimators.did.two_way_effects_fit import regress
 from tiltakeval.estimators.did.two_way_effects_result import (
     Errors,
+    clusters_of,
     scale_of,
     summed,
     support_of,
@@ -140,7 +141,7 @@ def _too_few(design: StaggeredPanel, cohort: Bools, others: Bools, least: int) -
         return "no comparison unit is left"
     kind = "unit" if design.cluster_kind == "unit" else f"cluster ({design.cluster_kind})"
     for side, where in ((cohort, "in the cohort"), (others, "to compare with")):
-        count = int(np.unique(design.cluster[side]).size)
+        count = int(clusters_of(design, side).sum())
         if count < least:
             return f"only {count} {kind} {where}"
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,15 @@ class Sample:
     names: tuple[str, ...]
     dropped: tuple[str, ...]
 
-    @property
+    @cached_property
     def seen(self) -> Bools:
         """[n, T] unit-periods with an outcome."""
         return np.isfinite(self.panel.y)
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every unit has an outcome in every period."""
+        return all(bool(self.seen[units].all()) for units in self.members)
 
 
 def sample_of(

@@ -27,6 +27,7 @@ from tiltakeval.estimators.did.two_way_effects_result import (
     MISSING,
     Errors,
     check_options,
+    clusters_of,
     every_level,
     scale_of,
     summed,
@@ -184,7 +185,7 @@ class TwoWayEventStudy:
                 "event times are collinear with periods: bin the ends (earliest, latest), or add "
                 "units never treated"
             )
-        if np.unique(design.cluster[treated]).size < self.min_clusters:
+        if clusters_of(design, treated).sum() < self.min_clusters:
             return f"fewer than {self.min_clusters} clusters treated"
         return ""
 
@@ -268,11 +269,13 @@ def _sides(design: StaggeredPanel, sample: Sample, held: Floats, event: int) -> 
 
 
 def _mark(mask: Bools, sample: Sample, units: Ints, when: Bools) -> None:
-    if when.any():
-        t = np.flatnonzero(when)
-        values = sample.panel.y[units, t[0]] if t.size == 1 else sample.panel.y[units][:, t]
-        seen = np.isfinite(values)
-        mask[units] = seen if seen.ndim == 1 else seen.any(axis=1)
+    """Set ``mask`` [n] at the units seen in one of the periods ``when`` [T]."""
+    if not when.any():
+        return
+    if sample.complete:
+        mask[units] = True
+        return
+    mask[units] = sample.seen[units][:, when].any(axis=1)
 
 
 def _any(masks: list[Bools], n: int) -> Bools:

@@ -70,18 +70,25 @@ def scale_of(
 
     The house multiplies by G / (G - 1) with G all clusters of the design.
     """
-    used = np.concatenate(sample.members)
-    clusters = np.unique(design.cluster[used]).size
+    used = np.zeros(design.n, dtype=bool)
+    used[np.concatenate(sample.members)] = True
+    clusters = int(clusters_of(design, used).sum())
     factor = small_sample(
         errors, clusters=clusters, rows=found.rows, rank=found.rank, units=found.units
     )
     return float(np.sqrt(factor * (groups.n_clusters - 1) / groups.n_clusters))
 
 
+def clusters_of(design: StaggeredPanel, units: Bools) -> Bools:
+    """[clusters] which of the design's clusters the units [n] are in."""
+    flag = np.zeros(int(design.cluster.max(initial=-1)) + 1, dtype=bool)
+    flag[design.cluster[units]] = True
+    return flag
+
+
 def support_of(design: StaggeredPanel, treated: Bools, comparison: Bools) -> Support:
     """Units [n] on either side of an estimate, with their clusters."""
-    flag = np.zeros(int(design.cluster.max()) + 1, dtype=bool)
-    flag[design.cluster[treated | comparison]] = True
+    flag = clusters_of(design, treated | comparison)
     w = design.weight[comparison]
     return Support(
         treated=np.packbits(treated),
@@ -100,7 +107,7 @@ def too_few(design: StaggeredPanel, treated: Bools, comparison: Bools, least: in
         (comparison, " to compare with", least),
         (treated | comparison, "", 2 * least),
     ):
-        count = int(np.unique(design.cluster[side]).size)
+        count = int(clusters_of(design, side).sum())
         if count < needed:
             return f"only {count} {kind}{said}, {needed} are needed"
     return ""
