@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from invented_rollouts import COHORTS, PERIODS, effect, make_rollout
+from scipy import stats
 
 from tiltakeval.cli import main
 from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
@@ -43,7 +44,8 @@ def load(shared: Path, name: str, **more: object) -> StaggeredPanel:
 
 
 def att(**options: object):
-    return build("group_time_att", **{"bands": False, **options})
+    """By default errors as elsewhere, which are the derivative by weights as it is."""
+    return build("group_time_att", **{"bands": False, "divisor": "g_minus_1", **options})
 
 
 def reference(shared: Path, name: str) -> pd.DataFrame:
@@ -131,7 +133,7 @@ def test_intervals_and_bands_hold_the_truth_as_often_as_they_say() -> None:
     for seed in range(70):
         design = make_rollout(240, seed=seed, missing=0.15, clusters=None)
         design = replace(design, subgroups={})
-        found = att(comparison="not_yet").estimate(design)
+        found = att(comparison="not_yet", divisor="leverage").estimate(design)
         cells = found.select(term="effect").table
         true = np.array([truth(row) for row in cells.itertuples()])
         inside.append((cells.conf_low <= true) & (true <= cells.conf_high))
@@ -211,6 +213,45 @@ def test_clusters_add_up_and_their_error_is_near_the_jackknife() -> None:
         left.append(estimator.estimate(part).table.estimate[at[0]])
     jackknife = np.sqrt(29 / 30 * ((left - np.mean(left)) ** 2).sum())
     assert abs(found.table.std_error[at[0]] / jackknife - 1) < 0.12
+
+
+def few_offices(seed: int) -> StaggeredPanel:
+    """A cohort of four offices, one of eight, twelve never treated; no effect."""
+    rng = np.random.default_rng(seed)
+    office = np.repeat(np.arange(24), 5)
+    first = np.repeat([4.0, 6.0, np.inf], [4, 8, 12])[office]
+    y = 0.3 * rng.standard_normal((120, 8)) + rng.standard_normal((24, 8))[office]
+    x = rng.standard_normal((24, 1))[office] + rng.standard_normal((120, 1))
+    return replace(
+        make_rollout(120), outcomes=y[:, :, None], first=first, covariates=x, covariate_names=("x",),
+        cluster=office, cluster_kind="office", subgroups={}, weight=np.ones(120),
+    )  # fmt: skip
+
+
+def test_few_offices_on_a_side_have_its_own_factor_and_degrees_of_freedom() -> None:
+    design = replace(few_offices(0), covariates=np.zeros((120, 0)), covariate_names=())
+    row = att(divisor="leverage", comparison="never").estimate(design).table.iloc[2]
+    change = design.outcomes[::5, 3, 0] * 0
+    for i in range(5):
+        change = change + (design.outcomes[i::5, 3, 0] - design.outcomes[i::5, 2, 0]) / 5
+    early, never = change[:4], change[12:]
+    parts = np.array([early.var(ddof=1) / 4, never.var(ddof=1) / 12])
+    assert (row.cohort, row.period) == ("4", "4")
+    np.testing.assert_allclose(row.std_error, np.sqrt(parts.sum()))  # Welch's t test
+    df = parts.sum() ** 2 / (parts**2 / [3, 11]).sum()
+    half = stats.t.ppf(0.975, df) * row.std_error
+    np.testing.assert_allclose(row.conf_high - row.estimate, half)
+
+
+def test_few_offices_are_held_as_often_as_they_should() -> None:
+    held = {"leverage": [], "g_minus_1": []}
+    for seed in range(80):
+        design = few_offices(seed)
+        for divisor, found in held.items():
+            table = att(divisor=divisor).estimate(design).table
+            found.append((table.conf_low <= 0) & (table.conf_high >= 0))
+    assert 0.92 < np.mean(held["leverage"]) < 0.98
+    assert np.mean(held["g_minus_1"]) < np.mean(held["leverage"]) - 0.02
 
 
 def test_weights_are_numbers_of_units() -> None:

@@ -53,7 +53,8 @@ def test_on_a_full_panel_it_is_the_group_time_estimator(anticipation: int) -> No
     design = replace(design, covariates=np.zeros((200, 0)), covariate_names=())
     found = sun_abraham(anticipation=anticipation).estimate(design)
     like = build(
-        "group_time_att", comparison="never", base="universal", bands=False, anticipation=anticipation
+        "group_time_att", comparison="never", base="universal", bands=False, anticipation=anticipation,
+        divisor="g_minus_1",
     ).estimate(design)  # fmt: skip
     names = ["term", "cohort", "period", "horizon", "n_treated", "n_comparison", "n_clusters"]
     assert found.table[names].equals(like.table[names])

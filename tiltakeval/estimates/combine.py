@@ -18,9 +18,11 @@ from scipy import stats
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.inference import (
     Influence,
+    balanced_critical_values,
     band_critical_value,
     degrees_of_freedom,
     intervals,
+    satterthwaite,
     standard_errors,
 )
 from tiltakeval.estimates.table import Estimates, key_columns, tidy
@@ -37,6 +39,10 @@ def with_inference(
     df = row_degrees(out, influence.groups)
     for block, rows in influence.rows.items():
         se = standard_errors(influence.values[block], influence.form)
+        if influence.strata is not None:
+            df[rows] = np.minimum(
+                df[rows], satterthwaite(influence.values[block], influence.strata)
+            )
         low, high, p = intervals(out["estimate"].to_numpy()[rows], se, level=level, df=df[rows])
         for name, values in (("std_error", se), ("conf_low", low), ("conf_high", high)):
             out.loc[rows, name] = values
@@ -133,14 +139,17 @@ def with_bands(
     for positions in families(estimates, within=within):
         rows = positions[covered[positions]]
         if rows.size:
-            critical = band_critical_value(
-                influence.columns(rows),
-                level=level,
-                draws=draws,
-                seed=seed,
-                df=df[rows].min(),
-                form=influence.form,
-            )
+            z = influence.columns(rows)
+            critical: float | Floats
+            if influence.strata is not None:
+                own = np.minimum(df[rows], satterthwaite(z, influence.strata))
+                critical = balanced_critical_values(
+                    z, influence.strata, df=own, level=level, draws=draws, seed=seed
+                )
+            else:
+                critical = band_critical_value(
+                    z, level=level, draws=draws, seed=seed, df=df[rows].min(), form=influence.form
+                )
             low[rows] = point[rows] - critical * se[rows]
             high[rows] = point[rows] + critical * se[rows]
             named[rows] = label

@@ -11,7 +11,13 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.level import estimate_level
 from tiltakeval.estimators.did.plan import cells
-from tiltakeval.estimators.did.result import EXACT_BELOW, check_balance, groups_of, result_of
+from tiltakeval.estimators.did.result import (
+    EXACT_BELOW,
+    check_balance,
+    groups_of,
+    result_of,
+    strata_of,
+)
 from tiltakeval.estimators.did.rows import Rows, levels_of
 
 COMPARISONS = {
@@ -23,7 +29,7 @@ COMPARISONS = {
 _CHOICES = {
     "method": ("dr", "ipw", "reg"),
     "base": ("varying", "universal"),
-    "divisor": ("g_minus_1", "g"),
+    "divisor": ("leverage", "g_minus_1", "g"),
 }
 
 
@@ -46,8 +52,12 @@ class GroupTimeATT:
     units seen twice. Cohorts weigh by all their units in averages.
 
     Errors are clustered by the design's ``cluster``; averages include that cohorts' sizes are estimated.
-    The variance is the sum of squared cluster influences times G / (G - 1), as everywhere here; R's did
-    and its ports leave the factor out, which ``divisor = "g"`` does too.
+    A mean over G clusters has the squares of its influence divided by one less each cluster's share,
+    which makes its variance unbiased: with ``divisor = "leverage"`` this is done side by side, as few
+    offices of a cohort can face many that are never treated (Bell & McCaffrey 2002, Survey Methodology
+    28:169-181). ``g_minus_1`` multiplies the sum of squares by G / (G - 1) of all clusters, as elsewhere
+    here; ``g`` doesn't, as R's did and its ports. With ``leverage``, where clusters start as a whole,
+    intervals and bands have Welch's degrees of freedom from the clusters of each cohort.
     """
 
     method: Literal["dr", "ipw", "reg"] = "dr"
@@ -57,7 +67,7 @@ class GroupTimeATT:
     balance: int | None = None
     min_clusters: int = 2
     max_propensity: float = 0.995
-    divisor: Literal["g_minus_1", "g"] = "g_minus_1"
+    divisor: Literal["leverage", "g_minus_1", "g"] = "leverage"
     level: float = 0.95
     bands: bool = True
     draws: int = 999
@@ -88,7 +98,9 @@ class GroupTimeATT:
             )
         )
         groups = groups_of(design, len(plan), EXACT_BELOW)
-        rows = Rows(design, groups, self.balance, self.divisor)
+        # every side has its own factor with leverage, so that G / (G - 1) is taken out
+        divisor = "g_minus_1" if self.divisor == "g_minus_1" else "g"
+        rows = Rows(design, groups, self.balance, divisor)
         for label, inside in levels_of(design):
             for k in range(len(design.outcome_names)):
                 found = estimate_level(
@@ -100,6 +112,7 @@ class GroupTimeATT:
                     method=self.method,
                     min_clusters=self.min_clusters,
                     max_propensity=self.max_propensity,
+                    leverage=self.divisor == "leverage",
                 )
                 rows.add(label, k, inside, found)
         return result_of(
@@ -110,6 +123,7 @@ class GroupTimeATT:
             key="group_time_att",
             options=asdict(self),
             began=began,
+            strata=strata_of(design, groups) if self.divisor == "leverage" else None,
         )
 
     def _check(self) -> None:

@@ -12,6 +12,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.aggregate import Average
 from tiltakeval.estimators.did.batches import Batch, Support, batches
 from tiltakeval.estimators.did.cell_fit import Method, effects, weigh
+from tiltakeval.estimators.did.leverage import spread
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.propensity import independent
 from tiltakeval.estimators.did.sorted_units import sort_units
@@ -57,11 +58,13 @@ def estimate_level(
     method: Method,
     min_clusters: int,
     max_propensity: float,
+    leverage: bool = False,
 ) -> Level:
     """The plan's cells among the units ``inside`` [n].
 
     Cells of one cohort against the same others are weighed once where nobody is missing; regressions
-    then rest on Gram matrices added up over the cohorts compared with.
+    then rest on Gram matrices added up over the cohorts compared with. With ``leverage`` a cluster's
+    influence is divided by the root of one less its leverage.
     """
     x, names, dropped = standard_covariates(design, inside)
     units = sort_units(design, inside, outcome, x, groups)
@@ -91,8 +94,11 @@ def estimate_level(
             like[cohort] = sides.coef, batch.log_odds
         support = batch.support(sides)
         label = units.label[batch.at]
+        factor = spread(sides, label, groups.labels) if leverage else None
         for members, dy, known in batch.differences():
             att, z = effects(sides, dy, known)
+            if factor is not None:
+                z *= factor
             sums = [np.bincount(label, weights=row, minlength=groups.labels) for row in z]
             summed = groups.gather(np.stack(sums, axis=1)).astype(np.float64, copy=False)
             for j, i in enumerate(members):

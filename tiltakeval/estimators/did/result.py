@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tiltakeval import __version__
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
@@ -42,6 +45,16 @@ def groups_of(design: StaggeredPanel, cells: int, exact_below: float | None = No
     return deal_groups(design.cluster, kind=design.cluster_kind, max_groups=most)
 
 
+def strata_of(design: StaggeredPanel, groups: Groups) -> NDArray[np.int64] | None:
+    """[groups] the cohort of every cluster; None where clusters are dealt, or hold several cohorts."""
+    if groups.form is not None or groups.count != groups.n_clusters:
+        return None
+    code = np.unique(design.first, return_inverse=True)[1].reshape(-1)
+    out = np.zeros(groups.count, dtype=np.int64)
+    out[groups.group] = code
+    return out if (out[groups.group] == code).all() else None
+
+
 def check_balance(design: StaggeredPanel, balance: int | None) -> None:
     """Raise InputError where no cohort is seen ``balance`` periods after its start."""
     longest = max((float(design.periods[-1] - g) for g in design.cohorts), default=-1.0)
@@ -62,8 +75,10 @@ def result_of(
     key: str,
     options: dict[str, Any],
     began: float,
+    strata: NDArray[np.int64] | None = None,
 ) -> Estimates:
-    """The rows with errors, intervals and bands; ``began`` is the process time of the start."""
+    """The rows with errors, intervals and bands; ``began`` is the process time of the start, ``strata``
+    [groups] which of them start together."""
     table = tidy(rows.table()).assign(
         population=f"{design.population}:att",
         estimand=design.estimand,
@@ -91,6 +106,7 @@ def result_of(
         values=dict(rows.values()),
         rows=dict(rows.positions()),
         form=groups.form,
+        strata=strata,
     )
     level = estimator.level
     out = with_inference(table, influence, level=level, attrition=design.attrition)
