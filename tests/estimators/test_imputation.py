@@ -13,6 +13,7 @@ from invented_rollouts import COHORTS, PERIODS, effect, make_rollout
 
 from tiltakeval.cli import main
 from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import build
@@ -313,6 +314,8 @@ def test_rows_that_cant_be_imputed_are_left_out_and_counted() -> None:
     assert (found.table.status == "ok").all()
     lost = found.run["not_imputed"]
     assert {row["units"] for row in lost} == {3} and {row["cohort"] for row in lost} == {"4"}
+    said = next(c for c in rollout(estimates=found) if c.key == "rows_not_imputed")
+    assert said.statistic == 3 and said.message["cells"] == len(lost) == 5
     keep = np.setdiff1d(np.arange(design.n), never_seen)
     names = ("outcomes", "first", "covariates", "weight")
     part = {k: getattr(design, k)[keep] for k in names}
