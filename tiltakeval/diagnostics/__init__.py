@@ -94,6 +94,12 @@ CHECKS: Mapping[str, Entry] = {
     "overlap_in_cells": Entry(
         "rollout", "are there comparable units in every cell", ("estimates",), rollouts=True
     ),
+    "rows_not_imputed": Entry(
+        "not_imputed",
+        "which treated units have nothing untreated to impute from",
+        ("estimates",),
+        rollouts=True,
+    ),
     "units_left_out": Entry(
         "rollout", "which units are not analysed", ("estimates",), rollouts=True
     ),

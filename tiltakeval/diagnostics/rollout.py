@@ -12,6 +12,7 @@ import pandas as pd
 from tiltakeval.diagnostics.bacon import bacon
 from tiltakeval.diagnostics.honest.checks import pretrend_power as power_of
 from tiltakeval.diagnostics.honest.checks import robust_to_trends
+from tiltakeval.diagnostics.not_imputed import rows_not_imputed
 from tiltakeval.diagnostics.placebo import wald
 from tiltakeval.diagnostics.twfe_weights import twfe_weights
 from tiltakeval.estimates.check import Check
@@ -52,6 +53,7 @@ def rollout(
         *cells_not_supported(estimates=estimates),
         *collinear_covariates(estimates=estimates),
         *overlap_in_cells(estimates=estimates),
+        *rows_not_imputed(estimates=estimates),
         *units_left_out(estimates=estimates),
     )
 

@@ -31,7 +31,7 @@ _PASS = object()
 COARSE_SHARES = ("outside", "clipped", "trimmed", "trimmed_treated", "largest_weight")
 COUNTED_STATISTICS = (
     *("support", "overlap", "effective_units"),
-    *("units_left_out", "overlap_in_cells", "treated_clusters"),
+    *("units_left_out", "overlap_in_cells", "rows_not_imputed", "treated_clusters"),
 )
 LOG_COLUMNS = (*key_columns(), "column", "reason")
 

@@ -151,6 +151,18 @@ ESTIMATORS: Mapping[str, Entry] = {
         "a clean experiment for every cohort in a window, put together by treated units",
         design="staggered",
     ),
+    "did_imputation": Entry(
+        "did.imputation",
+        "Imputation",
+        "effects of a staggered roll-out, untreated outcomes imputed by unit and period effects",
+        design="staggered",
+    ),
+    "two_stage": Entry(
+        "did.two_stage",
+        "TwoStage",
+        "effects of a staggered roll-out by two regressions, untreated rows first",
+        design="staggered",
+    ),
 }
 
 
