@@ -17,7 +17,8 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.combine import row_degrees
 from tiltakeval.estimates.few_clusters.influence import bootstrap_t
-from tiltakeval.estimates.few_clusters.robust import Robust, cr2, cr3
+from tiltakeval.estimates.few_clusters.moments import Moments
+from tiltakeval.estimates.few_clusters.robust import cr2, cr3, leverage
 from tiltakeval.estimates.few_clusters.weights import WEIGHTS
 from tiltakeval.estimates.few_clusters.wild import wild_of_regression
 from tiltakeval.estimates.inference import intervals
@@ -141,49 +142,55 @@ class FewClusters:
         self, design: StaggeredPanel, estimates: Estimates, level: float, seed: int
     ) -> tuple[Estimates, list[str]]:
         out, said = without_intervals(estimates), []
-        table = estimates.table
         for label, inside in levels_of(design):
             for k, name in enumerate(design.outcome_names):
                 rows = estimates.positions(subgroup=label, outcome=name, status="ok")
                 if not rows.size:
                     continue
                 moments, combination, _ = static_moments(design, inside, k)
+                carried = leverage(moments, combination)
+                notes = [
+                    f"{carried.effective:.1f} clusters in effect by partial leverage, the largest "
+                    f"has {carried.partial.max():.0%}"
+                ]
                 if self.choice.inference == "wild":
-                    found = wild_of_regression(moments, combination).replications(
-                        restricted=self.choice.null_imposed,
-                        weights=self.choice.bootstrap_weights or "rademacher",
-                        draws=self.choice.replications,
-                        seed=seed,
-                    )
-                    low, high = found.interval(level)
-                    if not (np.isfinite(low) and np.isfinite(high)):
-                        said.append(
-                            f"{label}, {name}: no value is rejected at an end of the interval"
-                        )
-                    out = set_columns(
-                        out,
-                        rows,
-                        conf_low=np.array([low]),
-                        conf_high=np.array([high]),
-                        p_value=np.array([found.p_value()]),
-                    )
-                    continue
-                robust: Robust = {"cr2": cr2, "cr3": cr3}[self.choice.inference](
-                    moments, combination
-                )
-                if robust.reason:
-                    said.append(f"{label}, {name}: {robust.reason}")
-                df = robust.df
-                if self.choice.inference == "cr3":
-                    df = float(row_degrees(table, moments.clusters)[rows[0]])
-                point, se = np.array([robust.estimate]), np.array([robust.std_error])
-                low_, high_, p = intervals(point, se, level=level, df=df)
-                out = set_columns(
-                    out, rows, std_error=se, conf_low=low_, conf_high=high_, p_value=p
-                )
-                if self.choice.inference == "cr2" and not robust.reason:
-                    said.append(f"{label}, {name}: {df:.1f} degrees of freedom")
+                    found, more = self._wild(moments, combination, level, seed)
+                else:
+                    house = float(row_degrees(estimates.table, moments.clusters)[rows[0]])
+                    found, more = self._robust(moments, combination, level, house)
+                out = set_columns(out, rows, **{c: np.array([v]) for c, v in found.items()})
+                said += [f"{label}, {name}: {note}" for note in (*notes, *more)]
         return out, said
+
+    def _wild(
+        self, moments: Moments, combination: Floats, level: float, seed: int
+    ) -> tuple[dict[str, float], list[str]]:
+        found = wild_of_regression(moments, combination).replications(
+            restricted=self.choice.null_imposed,
+            weights=self.choice.bootstrap_weights or "rademacher",
+            draws=self.choice.replications,
+            seed=seed,
+        )
+        low, high = found.interval(level)
+        notes = []
+        if not (np.isfinite(low) and np.isfinite(high)):
+            notes.append("no value is rejected at an end of the interval")
+        return {"conf_low": low, "conf_high": high, "p_value": found.p_value()}, notes
+
+    def _robust(
+        self, moments: Moments, combination: Floats, level: float, house: float
+    ) -> tuple[dict[str, float], list[str]]:
+        """CR2 with its own degrees of freedom, CR3 with the ``house``'s."""
+        second = self.choice.inference == "cr2"
+        found = (cr2 if second else cr3)(moments, combination)
+        df = found.df if second else house
+        point, se = np.array([found.estimate]), np.array([found.std_error])
+        low, high, p = (float(v[0]) for v in intervals(point, se, level=level, df=df))
+        values = {"std_error": found.std_error, "conf_low": low, "conf_high": high, "p_value": p}
+        notes = [found.reason] if found.reason else []
+        if second and not found.reason:
+            notes.append(f"{df:.1f} degrees of freedom")
+        return values, notes
 
 
 def with_choice(key: str, kind: type, options: Mapping[str, Any]) -> Any:
