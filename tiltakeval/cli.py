@@ -141,7 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--level",
         default="register",
-        help="register, or a prepared file: cross_section, panel, durations, event_history",
+        help="register, or a prepared file: cross_section, panel, staggered, durations, event_history",
     )
 
     sub = command("synthesize", _synthesize)

@@ -129,6 +129,8 @@ def test_every_check_has_a_name_in_both_languages():
     made_elsewhere = {"arm_sizes", "history_covered", "covariates", "months_observed"}
     made_elsewhere |= {"hazard_programmes", "hazard_model", "mass_points", "exit_income"}
     made_elsewhere |= {"mass_points_agree", "small_cohorts", "entry_overridden"}
+    made_elsewhere |= {"bacon", "negative_weights", "foreign_weights", "two_way_misleads"}
+    made_elsewhere |= {"treated_clusters"}
     keys = {*RULES, *CHECKS, *made_elsewhere, "censoring_model", "censoring_weights"}
     for language in ("nb", "en"):
         words = Words(language)

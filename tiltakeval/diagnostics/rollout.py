@@ -30,7 +30,7 @@ def rollout(
     pretrend_level: float = 0.05,
     pretrend_power: float = 0.8,
     breakdown_mbar: float = 1.0,
-    effective_clusters: float = 20,
+    effective_clusters: float = 30,
     window: tuple[int, int] | None = None,
 ) -> tuple[Check, ...]:
     """The checks of a group-time estimator's result (with its influence and run).
@@ -129,7 +129,7 @@ def _pretrends(
             )
 
 
-def few_clusters(*, estimates: Estimates, effective_clusters: float = 20) -> tuple[Check, ...]:
+def few_clusters(*, estimates: Estimates, effective_clusters: float = 30) -> tuple[Check, ...]:
     """How many clusters, in effect, carry the error of the mean effect: 3 (sum z^2)^2 / sum z^4.
 
     z are the clusters' influences. It is the number of clusters where all vary alike (normal z has
@@ -228,6 +228,6 @@ def units_left_out(*, estimates: Estimates) -> tuple[Check, ...]:
                 for step, count in zip(detail["step"], detail["removed_units"])
             },
             detail=detail,
-            counts=("removed_units", *(str(step) for step in detail["step"])),
+            counts=("removed_units",),
         ),
     )

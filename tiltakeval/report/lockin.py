@@ -18,6 +18,8 @@ from tiltakeval.report.view import View, number, upper_first
 def lock_in(view: View) -> list[Block]:
     """Cumulated effects at the declared windows, paths with break-even sets, depth and length."""
     words = view.words
+    if view.rollout:  # effects in sum have a section of their own
+        return []
     blocks: list[Block] = []
     for population in view.populations:
         base = {

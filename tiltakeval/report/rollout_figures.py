@@ -234,7 +234,9 @@ def _scale(axes: Axes, most: float, words: Words, unit: str, height: float) -> N
     strip = figure.add_axes((58 / 340, 18 / height, 150 / 340, 8 / height))  # type: ignore[union-attr]
     strip.imshow(np.linspace(-1, 1, 101)[None, :], cmap=_DIVERGING, aspect="auto")
     scale = SCALE.get(unit, 1.0)
-    strip.set_xticks([0, 50, 100], [words.amount(v / scale, unit) for v in (-most, 0.0, most)])
+    less = -1 if unit == "log" else 0
+    ends = [words.amount(v / scale, unit, extra=less) for v in (-most, 0.0, most)]
+    strip.set_xticks([0, 50, 100], ends)
     strip.set_yticks([])
     strip.tick_params(length=0, labelsize=9.5)
     for side in strip.spines.values():
@@ -242,6 +244,11 @@ def _scale(axes: Axes, most: float, words: Words, unit: str, height: float) -> N
     figure.text(  # type: ignore[union-attr]
         (58 + 172) / 340, 22 / height, words.unit(unit), fontsize=9.5, va="center"
     )
+
+
+def _decimals(value: float) -> int:
+    """Decimals that a value is written with, at most two."""
+    return next((n for n in (0, 1) if value == round(value, n)), 2)
 
 
 def sensitivity_panel(
@@ -281,7 +288,7 @@ def sensitivity_panel(
         )  # fmt: skip
         if breakdown is not None and at.min() <= breakdown <= at.max() + 0.5 * width:
             axes.axvline(breakdown, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.set_xticks(at, [words.number(v, 0 if v == round(v) else 1) for v in at])
+        axes.set_xticks(at, [words.number(v, _decimals(v)) for v in at])
         number_axis(axes, words)
         axes.set_xlabel(words("trends.axis"), labelpad=2)
         return rendered(figure, key=key, alt=alt)

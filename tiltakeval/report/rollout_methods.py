@@ -73,7 +73,7 @@ def _outcome(view: View, outcome: str, own: Released, figures: Released | None) 
 def _names(view: View, gate: Released) -> list[str]:
     """The analyses, with what they are of where there are several populations."""
     words, table = view.words, gate.table
-    many = table["population"].nunique() > 1
+    many = table["population"].str.split(":").str[0].nunique() > 1
     return [
         upper_first(words.label("analysis", str(row["analysis"])))
         + (f" ({view.population(str(row['population']))})" if many else "")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tiltakeval.report.blocks import Block, Bullets, Sub
 from tiltakeval.report.rollout import BY_EVENT, OVERALL, main_rows
-from tiltakeval.report.rollout_trends import found
+from tiltakeval.report.rollout_trends import found, target_name
 from tiltakeval.report.view import View, number, upper_first
 
 
@@ -90,19 +90,23 @@ def _doubts(view: View, population: str) -> list[str]:
         out.append(words("rollout_answer.not_tested"))
     elif test.status == "failed":
         out.append(words("rollout_answer.trends_differ"))
+    mean = main_rows(view, population, outcome=outcome, term=OVERALL).table
+    clear = len(mean) > 0 and _verdict(mean.iloc[0]) in ("up", "down")
     borne = found(view, population, "robust_to_trends", outcome=outcome, target="mean")
+    what = upper_first(target_name(view, population, outcome, "mean"))
+    if not clear:
+        borne = None  # there is nothing to bear
     if borne is not None and borne.message.get("breakdown") == "value":
         value = words.number(borne.message["value"], 2)
-        out.append(words(f"rollout_answer.bears_{borne.status}", value=value))
+        out.append(words(f"rollout_answer.bears_{borne.status}", of=what, value=value))
     elif borne is not None and borne.message.get("breakdown") == "beyond_grid":
-        out.append(words("rollout_answer.bears_all", value=words.number(borne.message["searched"])))
+        most = words.number(borne.message["searched"])
+        out.append(words("rollout_answer.bears_all", of=what, value=most))
+    elif borne is not None and borne.message.get("breakdown") == "none":
+        out.append(words("trends.bears_none", of=what))
     few = found(view, population, "few_clusters", outcome=outcome)
     if few is not None and few.status == "failed" and few.statistic is not None:
-        out.append(
-            words(
-                "rollout_answer.few",
-                clusters=words.number(few.message["clusters"]),
-                effective=words.number(few.statistic),
-            )
-        )
+        clusters, effective = words.number(few.message["clusters"]), words.number(few.statistic)
+        key = "few_all" if effective == clusters else "few"
+        out.append(words(f"rollout_answer.{key}", clusters=clusters, effective=effective))
     return out

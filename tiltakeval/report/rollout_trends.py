@@ -70,7 +70,8 @@ def trend_sentences(view: View, population: str, outcome: str) -> list[str]:
     ]
     for target in TARGETS:
         scope = {"outcome": outcome, "target": target}
-        out.append(_borne(view, found(view, population, "robust_to_trends", **scope), target))
+        check = found(view, population, "robust_to_trends", **scope)
+        out.append(_borne(view, population, outcome, check, target))
     return [text for text in out if text]
 
 
@@ -107,13 +108,25 @@ def _amount(view: View, value: float, unit: str) -> str:
     return text if any(c in "123456789" for c in text) else view.words.amount(value, unit, extra=1)
 
 
-def _borne(view: View, check: ReleasedCheck | None, target: str) -> str:
+def target_name(view: View, population: str, outcome: str, target: str) -> str:
+    """What a robust interval is of: the first effect, or the mean over the times of the window."""
+    gate = _of_target(main_rows(view, population, outcome=outcome, term=ROBUST), target)
+    over = str(gate.table["period"].iloc[0]).split(",")[0] if len(gate) else ""
+    if target == "first" or "-" not in over:
+        return view.words(f"trends.of_{target}")
+    first, last = over.split("-")
+    return view.words("trends.of_window", first=first, last=last)
+
+
+def _borne(
+    view: View, population: str, outcome: str, check: ReleasedCheck | None, target: str
+) -> str:
     """How large violations the effect bears."""
     words = view.words
     if check is None or check.status == "not_evaluated":
         return ""
     m: Any = check.message
-    of = words(f"trends.of_{target}")
+    of = target_name(view, population, outcome, target)
     limit = words.number(check.threshold, 1)
     if m["breakdown"] == "none":
         return words("trends.bears_none", of=upper_first(of))
@@ -133,10 +146,11 @@ def _panel(view: View, population: str, outcome: str, target: str) -> Panel | No
     mbar = [float(_MBAR.search(str(p))[1]) for p in table["period"]]  # type: ignore[index]
     unit = str(table["unit"].iloc[0])
     name = upper_first(view.outcome(outcome))
-    title = f"{name}: {words(f'trends.of_{target}')} ({words.unit(unit)})"
+    what = target_name(view, population, outcome, target)
+    title = f"{name}: {what} ({words.unit(unit)})"
     check = found(view, population, "robust_to_trends", outcome=outcome, target=target)
     breakdown = None if check is None else check.statistic
-    lines = [words("trends.at", mbar=words.number(v, 1)) for v in mbar]
+    lines = [words("trends.at", mbar=words.number(v, 2)) for v in mbar]
     text = "; ".join(
         f"{line}: {with_interval(row, view, unit)}"
         for line, (_, row) in zip(lines, table.iterrows())

@@ -225,7 +225,7 @@ def scope_text(scope: Mapping[str, str], view: View) -> str:
 def _scope_part(name: str, value: str, scope: Mapping[str, str], view: View) -> str:
     words = view.words
     other = scope.get("comparator", "none")
-    if view.rollout and name in ("programme", "population", "restriction"):
+    if view.rollout and name in ("programme", "population", "restriction", "cluster"):
         return ""  # there is one
     if name in ("programme", "arm"):
         if value in ("none", "all"):

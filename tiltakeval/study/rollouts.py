@@ -23,6 +23,14 @@ from tiltakeval.study.spec_rollout import RolloutThresholds
 
 #: The attrition step, and the check, of cohorts too small to report.
 LARGE, SMALL = "cohort_large_enough", "small_cohorts"
+#: What checks' messages may tell, and the checks whose details tell too much or are in one language.
+TOLD = (
+    *("over", "rows", "wald", "rank", "largest_error", "test", "power", "slope", "bias"),
+    *("bias_if_passed", "periods", "level", "breakdown", "value", "searched", "periods_before"),
+    *("cohorts_change", "base", "clusters", "cohorts", "reason", "side", "effective", "cells"),
+    *("dropped", "dropped_in_some_cells"),
+)
+NO_DETAIL = ("pretrend", "bacon", "negative_weights", "foreign_weights", "two_way_misleads")
 #: Kinds of reasons for a cell without estimate, by words in them.
 REASONS = {
     "no period before": "no_period_before",
@@ -54,7 +62,7 @@ def run_rollout(
     checks = [
         *entry_checks(design),
         *checks,
-        *treated_clusters(design=kept),
+        *treated_clusters(design=kept, treated_clusters=limits.treated_clusters),
         *rollout(
             estimates=everybody,
             pretrend_level=limits.pretrend_level,
@@ -78,23 +86,23 @@ def entry_checks(design: StaggeredPanel) -> list[Check]:
 
 
 def tellable(check: Check) -> Check:
-    """The check without what tells small counts, or estimates that a report shows or hides elsewhere:
-    reasons become words of a closed list (the report's ``label.reason``) with the cells they are of."""
-    message = {k: v for k, v in check.message.items() if k not in ("estimate", "std_error", "why")}
+    """The check without what tells small counts, estimates that a report shows or hides elsewhere, or
+    sentences of one language: reasons become words of a closed list (the report's ``label.reason``)."""
     detail = check.detail
     if check.key == "cells_not_supported" and detail is not None:
         reasons = detail["reason"].map(_reason)
         detail = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
-        message = {"reasons": sorted(set(reasons))}
-    elif check.key == "pretrend":
-        detail = None
-    elif check.key == "units_left_out":
-        message = {}
-    elif check.key == "treated_clusters":
-        message = {k: v for k, v in message.items() if k in ("side", "clusters", "effective")}
-    elif detail is not None and check.key == "pretrend_power":
+        return replace(check, message={"reasons": sorted(set(reasons))}, detail=detail)
+    if detail is not None and check.key == "pretrend_power":
         detail = detail.drop(columns="estimate")
-    return replace(check, message=message, detail=detail)
+    elif check.key in NO_DETAIL:
+        detail = None
+    told = {k: v for k, v in check.message.items() if k in TOLD and _finite(v)}
+    return replace(check, message=told, detail=detail)
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or bool(np.isfinite(value))
 
 
 def _reason(text: str) -> str:

@@ -97,7 +97,10 @@ class RolloutThresholds(Thresholds):
         5, ge=1, description="fewest units (and clusters) in a cohort; smaller ones are left out"
     )
     effective_clusters: float = Field(
-        20, gt=0, description="smallest effective number of clusters behind the mean effect"
+        30, gt=0, description="smallest effective number of clusters behind the mean effect"
+    )
+    treated_clusters: int = Field(
+        10, ge=2, description="fewest clusters among the treated, or among those compared with"
     )
 
 

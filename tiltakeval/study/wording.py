@@ -22,7 +22,7 @@ from tiltakeval.study.spec_rollout_register import RegisterRolloutStudy
 #: Limits that a roll-out is held to.
 ROLLOUT_LIMITS = (
     *("pretrend_level", "pretrend_power", "mbar", "breakdown_mbar"),
-    *("smallest_cohort", "effective_clusters"),
+    *("smallest_cohort", "effective_clusters", "treated_clusters"),
 )
 #: Manifest fields that a reader of the report needs; the rest is in manifest.json.
 SHOWN = ("study", "spec_sha256", "seed", "data", "versions", "python", "command")
