@@ -117,6 +117,21 @@ def test_covariates_of_a_period() -> None:
         read(df, covariates="x", covariate_period=1990)
 
 
+def test_covariates_that_vary_keep_their_periods() -> None:
+    df = rows()
+    df["x"] = df["year"] * 1.0 + df["office"].str[1:].astype(int)
+    df.loc[3, "x"] = np.nan
+    found = read(df, varying="x")
+    assert found.varying.shape == (4, 5, 1) and found.varying_names == ("x",)
+    assert np.isnan(found.varying[0, 3, 0]) and found.varying[2, 1, 0] == 2004
+    assert found.fingerprint != read(df).fingerprint
+    for period in (2003, 2004):
+        with pytest.raises(InputError, match="of 4 units are treated already"):
+            read(df.fillna(0), covariates="x", covariate_period=period)
+    with pytest.raises(InputError, match="a covariate that varies must be a number"):
+        read(df.assign(x="a"), varying="x")
+
+
 def broken(**changes: object) -> pd.DataFrame:
     return rows().assign(**changes)  # type: ignore[arg-type]
 

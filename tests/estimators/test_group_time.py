@@ -215,6 +215,71 @@ def test_clusters_add_up_and_their_error_is_near_the_jackknife() -> None:
     assert abs(found.table.std_error[at[0]] / jackknife - 1) < 0.12
 
 
+def moving(n: int, seed: int, *, touched: float = 0.0) -> StaggeredPanel:
+    """A covariate that changes; its level is related to who starts when, its changes move the outcome."""
+    rng = np.random.default_rng(seed)
+    design = replace(make_rollout(n, seed=seed, trend=0.0), subgroups={})
+    v = 0.5 * design.covariates[:, :1] + 0.3 * rng.standard_normal((n, PERIODS.size)).cumsum(axis=1)
+    after = design.first[:, None] <= PERIODS
+    v = v + touched * after
+    y = design.outcomes[:, :, 0] + 0.5 * v
+    return replace(
+        design, outcomes=y[:, :, None], covariates=np.zeros((n, 0)), covariate_names=(),
+        varying=v[:, :, None], varying_names=("v",),
+    )  # fmt: skip
+
+
+def test_covariates_that_vary_are_those_of_the_base_period() -> None:
+    design = moving(500, 21)
+    found = att().estimate(design).table
+    for cohort, period, base in (("4", "6", 2), ("4", "3", 1), ("6", "8", 4)):
+        there = replace(
+            design, covariates=design.varying[:, base], covariate_names=("v",), varying=None,
+            varying_names=(),
+        )  # fmt: skip
+        like = att().estimate(there).table
+        rows = (like.term == "effect") & (like.cohort == cohort) & (like.period == period)
+        np.testing.assert_allclose(found.estimate[rows], like.estimate[rows], atol=1e-9)
+        np.testing.assert_allclose(found.std_error[rows], like.std_error[rows], atol=1e-9)
+    gone = design.varying.copy()
+    gone[:7, 2] = np.nan  # the base of the cohort of 4
+    part = att().estimate(replace(design, varying=gone)).table
+    cell = (part.term == "effect") & (part.cohort == "4") & (part.period == "5")
+    sides = (found.n_treated + found.n_comparison)[cell] - (part.n_treated + part.n_comparison)[
+        cell
+    ]
+    assert 0 < sides.iloc[0] <= 7
+
+
+def test_changes_of_covariates_need_a_reason() -> None:
+    design = moving(4000, 22)
+    with pytest.raises(InputError, match="measured after treatment"):
+        att(covariate_changes=True).estimate(design)
+    with pytest.raises(InputError, match="no change of a covariate"):
+        att(untouched="weather").estimate(design)
+    with pytest.raises(InputError, match="no covariate that varies"):
+        att(covariate_changes=True, untouched="weather").estimate(make_rollout(60))
+    plain = att().estimate(design).select(term="effect").table
+    found = att(covariate_changes=True, untouched="weather").estimate(design)
+    table = found.select(term="effect").table
+    assert (
+        np.abs(table.estimate - [truth(r) for r in table.itertuples()]) < 4 * table.std_error
+    ).all()
+    assert table.std_error.mean() < plain.std_error.mean()  # what changes explain is noise no more
+    assert found.run["options"]["untouched"] == "weather"
+    touched = moving(4000, 22, touched=1.0)
+    late = [
+        r
+        for r in att().estimate(touched).select(term="effect").table.itertuples()
+        if r.horizon == 2
+    ]
+    hidden = att(covariate_changes=True, untouched="weather").estimate(touched)
+    early = [r for r in hidden.select(term="effect").table.itertuples() if r.horizon == 2]
+    assert all(
+        a.estimate - b.estimate > 0.3 for a, b in zip(late, early)
+    )  # part of the effect is lost
+
+
 def few_offices(seed: int) -> StaggeredPanel:
     """A cohort of four offices, one of eight, twelve never treated; no effect."""
     rng = np.random.default_rng(seed)

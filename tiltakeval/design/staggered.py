@@ -47,6 +47,7 @@ class StaggeredPanel:
     the clusters of errors densely; ``cluster_kind`` says what they are; with ``other_cluster`` [n], of
     which there are no fewer, errors are clustered both ways (`estimates.inference.Form`). ``weight`` [n]
     > 0. ``entry`` and ``override`` say who decides when treatment starts (`entry.ENTRIES`).
+    ``varying`` [n, T, q] are numeric covariates that change over time, NaN where not known.
     With ``parts_of_year`` 4 or 2 periods are quarters or half-years, year * parts + part from 0.
     """
 
@@ -66,12 +67,23 @@ class StaggeredPanel:
     time_origin: str = "start"
     cluster_kind: str = "unit"
     other_cluster: NDArray[np.int64] | None = None
+    varying: Floats | None = None
+    varying_names: tuple[str, ...] = ()
     monthly: bool = False
     attrition: Attrition = field(default_factory=Attrition)
     fingerprint: str = ""
     entry: str | None = None
     override: str | None = None
     parts_of_year: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise InputError where covariates that vary are those of other units."""
+        if self.varying is not None and self.varying.shape[:2] != self.outcomes.shape[:2]:
+            raise InputError(
+                f"covariates that vary have {self.varying.shape[0]} units, outcomes "
+                f"{self.outcomes.shape[0]}",
+                where="varying",
+            )
 
     @property
     def n(self) -> int:
@@ -104,6 +116,7 @@ def staggered_from_frame(
     cohort: str | None = None,
     covariates: str | Sequence[str] = (),
     covariate_period: int | str | None = None,
+    varying: str | Sequence[str] = (),
     weight: str | None = None,
     cluster: str | Sequence[str] | None = None,
     subgroups: str | Sequence[str] | Mapping[str, str] = (),
@@ -124,8 +137,8 @@ def staggered_from_frame(
     numbers or months YYYY-MM. ``covariates``, ``weight`` and ``subgroups`` are constant in a unit, or
     those of ``covariate_period``: units without a row there are left out. Units treated in the first
     period (no before) and those of weight 0 are left out too; attrition counts all of them.
-    ``cluster``, constant in a unit, is what errors are clustered by (default the unit), both ways where
-    two are given (``office,employer``). Rows may be absent: nothing is filled. ``entry`` (see
+    ``varying`` are numeric covariates with a value in every row. ``cluster``, constant in a unit, is
+    what errors are clustered by (default the unit), both ways where two are given (``office,employer``). Rows may be absent: nothing is filled. ``entry`` (see
     `entry.ENTRIES`) says who decides when units start; one that hangs on the outcome is refused without
     an ``override``, a reason in words. Raises InputErrors naming everything wrong, with counts only.
     """
@@ -140,6 +153,7 @@ def staggered_from_frame(
             remedy="Say first = the column of the first treated period, or treated = a 0/1 column.",
         )
     outcomes, names, clusters = listed(outcome), listed(covariates), listed(cluster or ())
+    moving = listed(varying)
     if len(clusters) > 2:
         errors.add(f"{len(clusters)} clusters are given, two at most", where=where)
     groups = (
@@ -150,9 +164,9 @@ def staggered_from_frame(
     if estimand not in ESTIMANDS:
         errors.found.append(unknown("estimand", estimand, ESTIMANDS, where=where))
     fixed = {unit, when_column, first_column, treated}
-    for name in dict.fromkeys(name for name in (*names, *outcomes) if name in fixed):
+    for name in dict.fromkeys(name for name in (*names, *moving, *outcomes) if name in fixed):
         errors.add(f"'{name}' can't be an outcome or covariate: it is the design", where=where)
-    read = [unit, when_column, first_column, treated, *outcomes, *names, weight, *clusters]
+    read = [unit, when_column, first_column, treated, *outcomes, *names, *moving, weight, *clusters]
     read += list(groups.values())
     errors.attempt(lambda: require_columns(df, read, where=where))
     if df.empty:
@@ -175,6 +189,12 @@ def staggered_from_frame(
         name: errors.attempt(lambda n=name: number_column(df, n, where=where))  # type: ignore[misc]
         for name in outcomes
     }
+    changing = {
+        name: errors.attempt(
+            lambda n=name: number_column(df, n, where=where, what="a covariate that varies")  # type: ignore[misc]
+        )
+        for name in moving
+    }
     for name in clusters:
         errors.attempt(lambda c=name: refuse_changing(df, number, c, "cluster", where))  # type: ignore[misc]
     errors.stop(where)
@@ -196,6 +216,8 @@ def staggered_from_frame(
     )
     errors.stop(where)
     assert start is not None and rows is not None
+    if names and covariate_period is not None:
+        _refuse_after_start(start[start > grid[0]], int(when[rows[rows >= 0][0]]), where=where)
     own = df.iloc[np.maximum(rows, 0)].reset_index(drop=True)
     w = np.ones(n)
     if weight is not None:
@@ -229,6 +251,10 @@ def staggered_from_frame(
     for k, column in enumerate(values.values()):
         assert column is not None
         y[target[inside], place[inside], k] = column[inside]
+    v = np.full((at.size, grid.size, len(moving)), np.nan) if moving else None
+    for k, column in enumerate(changing.values()):
+        assert column is not None and v is not None
+        v[target[inside], place[inside], k] = column[inside]
     dealt = [pd.factorize(own[c], sort=True)[0].astype(np.int64) for c in clusters]
     dealt.sort(key=lambda of_unit: int(of_unit.max()))  # the fewer clusters first
     dealt = dealt or [np.arange(at.size)]
@@ -252,10 +278,19 @@ def staggered_from_frame(
         monthly=monthly,
         attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
         fingerprint=fingerprint_of(
-            [c for c in dict.fromkeys(read) if c], y, grid, start[at], numeric[0], w[at], *dealt
+            [c for c in dict.fromkeys(read) if c],
+            y,
+            grid,
+            start[at],
+            numeric[0],
+            w[at],
+            *dealt,
+            *([] if v is None else [v]),
         ),
         entry=entry,
         override=override,
+        varying=v,
+        varying_names=moving,
     )
 
 
@@ -275,6 +310,19 @@ def _either(
     if value is None and second is None and needed:
         errors.add(f"{name} must be given", where=where, remedy=f"Say {name} = a column.")
     return value if value is not None else second
+
+
+def _refuse_after_start(start: Floats, period: int, *, where: str) -> None:
+    """An error where units that count are treated by the period their covariates are read in."""
+    late = int((start <= period).sum())
+    if late:
+        raise InputError(
+            f"covariates are read when {late} of {start.size} units are treated already, and may be "
+            "what treatment made of them",
+            where=f"{where}, covariate_period",
+            remedy="Give a period before the first start; or say varying = the columns, whose values "
+            "before each cohort's start are then used.",
+        )
 
 
 def _refuse_no_comparison(

@@ -91,13 +91,14 @@ def repeated(unit: Ints, when: Ints, grid: Ints) -> int:
     return int(code.size - np.count_nonzero(np.bincount(code)))
 
 
-def number_column(df: pd.DataFrame, name: str, *, where: str) -> Floats:
-    """[rows] a numeric outcome in double precision, NaN where missing. Raises InputError."""
+def number_column(df: pd.DataFrame, name: str, *, where: str, what: str = "an outcome") -> Floats:
+    """[rows] a numeric outcome (or ``what``) as float64, NaN where missing. Raises InputError."""
     values = df[name]
     place = f"{where}, column '{name}'"
+    the = "the " + what.split(" ", 1)[1]
     if not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
         raise InputError(
-            "an outcome must be a number",
+            f"{what} must be a number",
             where=place,
             remedy="Code it as a number (0/1 for a share).",
         )
@@ -105,12 +106,12 @@ def number_column(df: pd.DataFrame, name: str, *, where: str) -> Floats:
     infinite = int(np.isinf(array).sum())
     if infinite:
         raise InputError(
-            f"{infinite} of {len(array)} values of the outcome are infinite",
+            f"{infinite} of {len(array)} values of {the} are infinite",
             where=place,
             remedy="A logarithm of zero? Leave these values empty, or use another scale.",
         )
     if not np.isfinite(array).any():
-        raise InputError("no value of the outcome is observed", where=place)
+        raise InputError(f"no value of {the} is observed", where=place)
     return array
 
 

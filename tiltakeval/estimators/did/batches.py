@@ -101,10 +101,11 @@ class Batch:
 
 def batches(plan: Sequence[Cell], units: SortedUnits) -> Iterator[Batch]:
     """The plan's cells that have a base, by units: together where nobody is missing."""
+    # without covariates that vary, cells against the same others share their units and covariates
     together: dict[tuple[int, tuple[int, ...], int], list[int]] = defaultdict(list)
     for i, cell in enumerate(plan):
         if not cell.reason:
-            complete = units.complete[cell.t] and units.complete[cell.b]
+            complete = units.complete[cell.t] and units.complete[cell.b] and units.varying is None
             own, others = compared(units.starts, cell)
             together[(own, others, -1 if complete else i)].append(i)
     for (own, others, alone), members in together.items():
@@ -133,9 +134,17 @@ def _batch(
     if not complete:
         t, b = cells[0].t, cells[0].b
         seen = np.isfinite(units.y[t, at] - units.y[b, at])
+        moving = units.of_cell(t, b)
+        if moving is not None:
+            seen &= np.isfinite(moving[:, at]).all(axis=0)
         treated = int(seen[:treated].sum())
         at = at[seen]
     pick = (lambda a: take(a, where)) if complete and where else (lambda a: a[..., at])
+    x = pick(units.x)
+    if units.varying is not None:
+        moving = units.of_cell(cells[0].t, cells[0].b)
+        assert moving is not None
+        x = np.concatenate([x, moving[:, at]])
     return Batch(
         units=units,
         cells=cells,
@@ -143,7 +152,7 @@ def _batch(
         treated=treated,
         at=at,
         where=tuple(where) if complete else None,
-        x=pick(units.x),
+        x=x,
         weight=pick(units.weight),
         cluster=pick(units.cluster),
         grams=grams,

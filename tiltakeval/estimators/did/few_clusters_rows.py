@@ -41,6 +41,7 @@ def some_units(design: StaggeredPanel, keep: Bools) -> StaggeredPanel:
         weight=design.weight[keep],
         cluster=np.unique(design.cluster[keep], return_inverse=True)[1].astype(np.int64),
         other_cluster=None if design.other_cluster is None else design.other_cluster[keep],
+        varying=None if design.varying is None else design.varying[keep],
         subgroups={k: replace(g, codes=g.codes[keep]) for k, g in design.subgroups.items()},
     )
 

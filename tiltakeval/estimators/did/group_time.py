@@ -47,6 +47,10 @@ class GroupTimeATT:
     comparison only). Comparison units with a propensity above ``max_propensity`` are left out, and
     counted in a check.
 
+    Covariates that vary with time (the design's ``varying``) are taken in the cell's base period, which
+    lies before treatment; with ``covariate_changes`` also their change from it. That is measured after
+    treatment, and right only where treatment leaves these covariates ``untouched``: say why, in words.
+
     A cell uses the units seen both in its period and in its base: long differences of the same units.
     With rows missing at random given the covariates it estimates the same effects; else it describes the
     units seen twice. Cohorts weigh by all their units in averages.
@@ -67,6 +71,8 @@ class GroupTimeATT:
     balance: int | None = None
     min_clusters: int = 2
     max_propensity: float = 0.995
+    covariate_changes: bool = False
+    untouched: str = ""
     divisor: Literal["leverage", "g_minus_1", "g"] = "leverage"
     level: float = 0.95
     bands: bool = True
@@ -87,6 +93,12 @@ class GroupTimeATT:
                 "no unit is never treated",
                 where="comparison",
                 remedy="Say comparison=not_yet to compare with units treated later.",
+            )
+        if self.covariate_changes and design.varying is None:
+            raise InputError(
+                "no covariate that varies with time is declared",
+                where="covariate_changes",
+                remedy="Say varying = their columns.",
             )
         check_balance(design, self.balance)
         plan = list(
@@ -113,6 +125,7 @@ class GroupTimeATT:
                     min_clusters=self.min_clusters,
                     max_propensity=self.max_propensity,
                     leverage=self.divisor == "leverage",
+                    changes=self.covariate_changes,
                 )
                 rows.add(label, k, inside, found)
         return result_of(
@@ -123,6 +136,7 @@ class GroupTimeATT:
             key="group_time_att",
             options=asdict(self),
             began=began,
+            varying=True,
             strata=strata_of(design, groups) if self.divisor == "leverage" else None,
         )
 
@@ -133,6 +147,15 @@ class GroupTimeATT:
                 raise unknown("choice", str(getattr(self, name)), valid, where=name)
         if self.comparison not in COMPARISONS:
             raise unknown("comparison", self.comparison, COMPARISONS, where="comparison")
+        if self.covariate_changes != bool(self.untouched.strip()):
+            raise InputError(
+                "changes of covariates are measured after treatment, and may be what it made of them"
+                if self.covariate_changes
+                else "no change of a covariate is used that treatment could have touched",
+                where="untouched",
+                remedy='Leave covariate_changes out; or say, in untouched = "...", why treatment '
+                "doesn't change these covariates: the result keeps the reason.",
+            )
         if self.anticipation < 0:
             raise InputError(
                 "anticipation is a number of periods, at least 0", where="anticipation"

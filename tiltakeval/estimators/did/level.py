@@ -59,15 +59,20 @@ def estimate_level(
     min_clusters: int,
     max_propensity: float,
     leverage: bool = False,
+    changes: bool = False,
 ) -> Level:
     """The plan's cells among the units ``inside`` [n].
 
     Cells of one cohort against the same others are weighed once where nobody is missing; regressions
     then rest on Gram matrices added up over the cohorts compared with. With ``leverage`` a cluster's
-    influence is divided by the root of one less its leverage.
+    influence is divided by the root of one less its leverage; with ``changes`` covariates that vary with
+    time enter with their changes too.
     """
     x, names, dropped = standard_covariates(design, inside)
-    units = sort_units(design, inside, outcome, x, groups)
+    units = sort_units(design, inside, outcome, x, groups, changes)
+    if design.varying is not None:
+        names += design.varying_names
+        names += tuple(f"change of {name}" for name in design.varying_names if changes)
     out = {i: Fitted(cell, reason=cell.reason) for i, cell in enumerate(plan) if cell.reason}
     lost: set[str] = set()
     like: dict[float, tuple[Floats, float]] = {}

@@ -76,9 +76,16 @@ def result_of(
     options: dict[str, Any],
     began: float,
     strata: NDArray[np.int64] | None = None,
+    varying: bool = False,
 ) -> Estimates:
     """The rows with errors, intervals and bands; ``began`` is the process time of the start, ``strata``
     [groups] which of them start together."""
+    if design.varying is not None and not varying:
+        raise InputError(
+            f"{key} takes no covariates that vary with time",
+            where="varying",
+            remedy="Use group_time_att; or give covariates constant in a unit.",
+        )
     table = tidy(rows.table()).assign(
         population=f"{design.population}:att",
         estimand=design.estimand,

@@ -23,7 +23,9 @@ class SortedUnits:
     """m units; cohort c (first treated in ``starts[c]``) is ``bounds[c]:bounds[c + 1]``.
 
     ``y`` [T, m] outcomes, ``x`` [1 + p, m] a row of ones and covariates, ``weight``, ``cluster`` and
-    ``label`` [m] as in the design and its groups.
+    ``label`` [m] as in the design and its groups. ``varying`` [q, T, m] are standardised covariates that
+    change over time; a cell takes their values in its base period, and with ``changes`` what they
+    changed by since.
     """
 
     starts: Floats
@@ -34,11 +36,20 @@ class SortedUnits:
     cluster: Ints
     label: Ints
     n_clusters: int
+    varying: Floats | None = None
+    changes: bool = False
 
     @cached_property
     def complete(self) -> Bools:
         """[T] whether everybody is seen in the period."""
         return np.array([bool(np.isfinite(row).all()) for row in self.y])
+
+    def of_cell(self, t: int, b: int) -> Floats | None:
+        """[q or 2 q, m] the covariates of a cell that vary with time, NaN where not known."""
+        if self.varying is None:
+            return None
+        base = self.varying[:, b]
+        return np.concatenate([base, self.varying[:, t] - base]) if self.changes else base
 
     @cached_property
     def grams(self) -> Floats:
@@ -76,7 +87,12 @@ def take(values: NDArray, where: Sequence[slice]) -> NDArray:
 
 
 def sort_units(
-    design: StaggeredPanel, inside: Bools, outcome: int, x: Floats, groups: Groups
+    design: StaggeredPanel,
+    inside: Bools,
+    outcome: int,
+    x: Floats,
+    groups: Groups,
+    changes: bool = False,
 ) -> SortedUnits:
     """The units ``inside`` [n] with their standard covariates ``x`` [n, p]."""
     order = np.flatnonzero(inside)
@@ -90,6 +106,13 @@ def sort_units(
     basis = np.ones((1 + x.shape[1], order.size))
     for j in range(x.shape[1]):
         np.take(x[:, j], order, out=basis[1 + j])
+    varying = None
+    if design.varying is not None:
+        varying = np.ascontiguousarray(design.varying[order].transpose(2, 1, 0))
+        for one in varying:
+            seen = np.isfinite(one)
+            one -= one[seen].mean() if seen.any() else 0.0
+            one /= (one[seen].std() if seen.any() else 1.0) or 1.0
     return SortedUnits(
         starts=starts,
         bounds=bounds,
@@ -99,4 +122,6 @@ def sort_units(
         cluster=design.cluster[order],
         label=groups.label[order].astype(np.int64),
         n_clusters=int(design.cluster.max()) + 1,
+        varying=varying,
+        changes=changes,
     )
