@@ -216,7 +216,7 @@ def test_clusters_add_up_and_their_error_is_near_the_jackknife() -> None:
 
 
 def moving(n: int, seed: int, *, touched: float = 0.0) -> StaggeredPanel:
-    """A covariate that changes; its level is related to who starts when, its changes move the outcome."""
+    """A covariate that changes; its level hangs on who starts when, its changes move the outcome."""
     rng = np.random.default_rng(seed)
     design = replace(make_rollout(n, seed=seed, trend=0.0), subgroups={})
     v = 0.5 * design.covariates[:, :1] + 0.3 * rng.standard_normal((n, PERIODS.size)).cumsum(axis=1)

@@ -138,9 +138,10 @@ def staggered_from_frame(
     those of ``covariate_period``: units without a row there are left out. Units treated in the first
     period (no before) and those of weight 0 are left out too; attrition counts all of them.
     ``varying`` are numeric covariates with a value in every row. ``cluster``, constant in a unit, is
-    what errors are clustered by (default the unit), both ways where two are given (``office,employer``). Rows may be absent: nothing is filled. ``entry`` (see
-    `entry.ENTRIES`) says who decides when units start; one that hangs on the outcome is refused without
-    an ``override``, a reason in words. Raises InputErrors naming everything wrong, with counts only.
+    what errors are clustered by (default the unit), both ways where two are given
+    (``office,employer``). Rows may be absent: nothing is filled. ``entry`` (see `entry.ENTRIES`) says who
+    decides when units start; one that hangs on the outcome is refused without an ``override``, a reason
+    in words. Raises InputErrors naming everything wrong, with counts only.
     """
     errors = Errors()
     errors.attempt(lambda: check_entry(entry, override, where=f"{where}, entry"))
