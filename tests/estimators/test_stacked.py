@@ -165,6 +165,24 @@ def test_cohorts_without_a_window_or_clean_units_are_named() -> None:
     assert any("base period" in r["reason"] for r in stacked().estimate(gap).run["not_supported"])
 
 
+@pytest.mark.parametrize("weights", ["treated", "weighted_regression", "regression"])
+def test_subgroups_without_a_side_have_no_estimate(weights: str) -> None:
+    design = make_rollout(150, seed=7, missing=0.1)
+    codes = np.isinf(design.first).astype(np.int64)  # the untreated are a subgroup of their own
+    codes[np.flatnonzero(design.first == 4)[:40]] = 1
+    group = replace(design.subgroups["sex"], codes=codes)
+    y = design.outcomes.copy()
+    y[codes == 0] = np.nan
+    found = stacked(weights=weights, before=1, after=2).estimate(
+        replace(design, outcomes=y, subgroups={"kind": group})
+    )
+    rows = found.table[found.table.subgroup == "kind=a"]
+    assert len(rows) and (rows.status == "not_supported").all()
+    whole = found.table[(found.table.subgroup == "all") & (found.table.status == "ok")]
+    alone = found.table[(found.table.subgroup == "kind=b") & (found.table.status == "ok")]
+    np.testing.assert_allclose(whole.estimate, alone.estimate)  # cohort 6 has no outcome
+
+
 def test_anticipation_moves_the_base_and_who_is_clean() -> None:
     design = bare(300, seed=6)
     table = stacked(before=2, after=1, anticipation=1).estimate(design).select(term="effect").table

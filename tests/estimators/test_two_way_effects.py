@@ -164,10 +164,14 @@ def test_growing_effects_turn_the_sign_and_the_checks_say_so() -> None:
     said = checks["two_way_misleads"].message["reasons"]
     assert "they have opposite signs" in said
     assert checks["bacon"].statistic > 0.5
-    right = (
-        build("group_time_att", bands=False).estimate(design).select(term="effect_overall").table
-    )
-    assert right.conf_low[0] > 0.2
+    for key, options in {
+        "group_time_att": {},
+        "etwfe": {},
+        "sun_abraham": {"comparison": "last"},
+        "stacked": {"before": 1, "after": 4},
+    }.items():
+        right = build(key, bands=False, **options).estimate(design).select(term="effect_overall")
+        assert right.table.conf_low[0] > 0.2, key
 
 
 def test_event_times_that_are_collinear_with_periods_are_said_to_be() -> None:

@@ -130,6 +130,12 @@ def pooled(
     """Coefficients by event time common to all stacks, and their mean after the start; with effects of
     periods by stack, or (``common``) by event time and weights."""
     sample = sample_of(design, inside, outcome)
+    stacks = [stack for stack in stacks if _carried(sample, stack, inside).all()]
+    mean_labels = {"term": "effect_over_event_times"}
+    if not stacks:
+        nobody = np.zeros(design.n, dtype=bool)
+        reason = "no stack has both treated and clean units"
+        return [Beside(mean_labels, support_of(design, nobody, nobody), reason=reason)]
     blocks, owner, events = _blocks(sample, stacks, inside, common)
     sides = _sides(sample, stacks, inside, events)
     after = [side for e, side in zip(events, sides) if e >= 0]
@@ -137,7 +143,6 @@ def pooled(
         np.logical_or.reduce([side[0] for side in after]),
         np.logical_or.reduce([side[1] for side in after]),
     )
-    mean_labels = {"term": "effect_over_event_times"}
     whole = support_of(design, *both)
     reason = too_few(design, *both, least)
     if reason:
@@ -175,13 +180,7 @@ def _blocks(
     treated units, (D_a / D) / (C_a / C) with D, C the stacks' treated and clean units.
     """
     periods, q = sample.periods, sample.panel.x.shape[1]
-    seen_any = [inside & np.isfinite(sample.panel.y[:, s.window]).any(axis=1) for s in stacks]
-    held = np.array(
-        [
-            [sample.panel.weight[there & side].sum() for side in (stack.treated, stack.clean)]
-            for stack, there in zip(stacks, seen_any)
-        ]
-    )
+    held = np.array([_carried(sample, stack, inside) for stack in stacks])
     share = held / held.sum(axis=0)
     events = np.unique(
         np.concatenate([np.delete(periods[s.window] - int(s.cohort), s.base) for s in stacks])
@@ -200,14 +199,23 @@ def _blocks(
             else:
                 at = a * width + starts[i] + np.arange(stack.window.size - 1)
                 columns[stack.window[1:], at] = 1.0
-        clean = np.flatnonzero(seen_any[i] & stack.clean)
-        weight = share[i, 0] / share[i, 1] if common and share[i, 1] > 0 else 1.0
+        there = inside & sample.seen[:, stack.window].any(axis=1)
+        clean = np.flatnonzero(there & stack.clean)
+        weight = share[i, 0] / share[i, 1] if common else 1.0
         own = columns.copy()
         own[:, q * width :] = by_event
-        treated = np.flatnonzero(seen_any[i] & stack.treated)
+        treated = np.flatnonzero(there & stack.treated)
         blocks += [Block(treated, own, seen=seen), Block(clean, columns, weight, seen)]
     owner = np.concatenate([np.repeat(np.arange(q), width), np.zeros(events.size, dtype=np.int64)])
     return blocks, owner.astype(np.int64), events
+
+
+def _carried(sample: Sample, stack: Stack, inside: Bools) -> Floats:
+    """[2] weighted numbers of treated and clean units seen in the window."""
+    there = inside & sample.seen[:, stack.window].any(axis=1)
+    return np.array(
+        [sample.panel.weight[there & side].sum() for side in (stack.treated, stack.clean)]
+    )
 
 
 def _sides(
