@@ -19,6 +19,7 @@ from tiltakeval.estimators.did.two_way_effects_result import (
     check_options,
     every_level,
     refuse_no_never,
+    refuse_varying,
 )
 
 
@@ -54,6 +55,7 @@ class ExtendedTwoWay:
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """Rows and averages as `GroupTimeATT` has them. Raises InputError."""
         began = time.process_time()
+        refuse_varying(design)
         check_options(
             self,
             comparison=("not_yet", "never", "not_yet_treated", "never_treated"),

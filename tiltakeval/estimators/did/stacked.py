@@ -15,7 +15,12 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.stacked_stacks import Stack, pooled, separate, stacks_of
-from tiltakeval.estimators.did.two_way_effects_result import MISSING, every_level, refuse_no_never
+from tiltakeval.estimators.did.two_way_effects_result import (
+    MISSING,
+    every_level,
+    refuse_no_never,
+    refuse_varying,
+)
 
 Bools = NDArray[np.bool_]
 
@@ -60,6 +65,7 @@ class Stacked:
         Raises InputError."""
         began = time.process_time()
         self._check()
+        refuse_varying(design)
         never = self.comparison.startswith("never")
         if never:
             refuse_no_never(design, self.anticipation, "Say comparison=not_yet.")

@@ -22,6 +22,7 @@ from tiltakeval.estimators.did.two_way_effects_result import (
     check_options,
     every_level,
     refuse_no_never,
+    refuse_varying,
 )
 
 
@@ -56,6 +57,7 @@ class SunAbraham:
         """Rows and averages as `GroupTimeATT` has them, all measured from the base period. Raises
         InputError."""
         began = time.process_time()
+        refuse_varying(design)
         check_options(
             self,
             comparison=("never", "last", "never_treated", "last_treated"),

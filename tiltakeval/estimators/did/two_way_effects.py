@@ -27,6 +27,7 @@ from tiltakeval.estimators.did.two_way_effects_result import (
     Errors,
     check_options,
     every_level,
+    refuse_varying,
     scale_of,
     summed,
     support_of,
@@ -66,6 +67,7 @@ class TwoWayEffects:
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """A row (term ``effect_overall``) by outcome and subgroup. Raises InputError."""
         began = time.process_time()
+        refuse_varying(design)
         check_options(self)
         groups = groups_of(design, 2)
         rows = Rows(design, groups, None, "g_minus_1", MISSING)

@@ -29,6 +29,7 @@ from tiltakeval.estimators.did.two_way_effects_result import (
     check_options,
     clusters_of,
     every_level,
+    refuse_varying,
     scale_of,
     summed,
     support_of,
@@ -74,6 +75,7 @@ class TwoWayEventStudy:
         """Rows ``effect_by_event_time`` (without the reference), their mean from 0 on
         ``effect_over_event_times``, their sums ``cumulated_path``. Raises InputError."""
         began = time.process_time()
+        refuse_varying(design)
         check_options(self, units=("all", "ever_treated"))
         reference = self._reference()
         groups = groups_of(design, 2 * design.periods.size)

@@ -150,3 +150,13 @@ def refuse_no_never(design: StaggeredPanel, anticipation: int, remedy: str) -> N
     """Raise InputError unless some unit is untreated, and doesn't anticipate, in all periods."""
     if not (design.first > float(design.periods[-1]) + anticipation).any():
         raise InputError("no unit is never treated", where="comparison", remedy=remedy)
+
+
+def refuse_varying(design: StaggeredPanel) -> None:
+    """Raise InputError for covariates that vary with time, which these regressions don't take."""
+    if design.varying is not None:
+        raise InputError(
+            "this estimator takes covariates that are constant in a unit",
+            where="varying",
+            remedy="Say covariate_period = a period before anybody is treated, or use group_time_att.",
+        )
