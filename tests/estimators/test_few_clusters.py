@@ -289,6 +289,8 @@ def test_choices_that_make_no_sense() -> None:
         few(inference="bootstrap_t", bootstrap_weights="normal")
     with pytest.raises(InputError, match="unknown grouping"):
         few(inference="permutation", strata="county").estimate(design)
+    vary = replace(design, varying=np.zeros((9, 2, 1)), varying_names=("x",))
+    assert some_units(vary, np.arange(9) > 2).varying.shape == (6, 2, 1)
     mixed = replace(design, cluster=np.arange(9) // 2)
     with pytest.raises(InputError, match="start at different times"):
         few(inference="permutation").estimate(mixed)
