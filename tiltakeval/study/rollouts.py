@@ -30,7 +30,10 @@ TOLD = (
     *("cohorts_change", "base", "clusters", "cohorts", "reason", "side", "effective", "cells"),
     *("dropped", "dropped_in_some_cells"),
 )
-NO_DETAIL = ("pretrend", "bacon", "negative_weights", "foreign_weights", "two_way_misleads")
+NO_DETAIL = (
+    *("pretrend", "bacon", "negative_weights", "foreign_weights", "two_way_misleads"),
+    "treated_clusters",
+)
 #: Kinds of reasons for a cell without estimate, by words in them.
 REASONS = {
     "no period before": "no_period_before",
