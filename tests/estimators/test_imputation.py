@@ -423,6 +423,7 @@ def test_bands_and_several_outcomes() -> None:
         ({"covariates": "freely"}, "covariates"),
         ({"anticipation": -1}, "anticipation"),
         ({"leads": -1}, "leads"),
+        ({"leads": 5}, "Ask for at most 4"),
         ({"balance": 9}, "The longest follow-up is 4"),
         ({"min_clusters": 0}, "min_clusters"),
         ({"divisor": "n"}, "divisor"),

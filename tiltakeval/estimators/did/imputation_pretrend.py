@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.errors import InputError
 from tiltakeval.estimators.did.imputation_cells import bits
 from tiltakeval.estimators.did.imputation_fit import Baseline, blocks
 from tiltakeval.estimators.did.level import Support
@@ -26,12 +27,21 @@ MOST_LEADS = 6
 
 
 def leads_of(design: StaggeredPanel, anticipation: int, leads: int | None) -> int:
-    """How many event times before treatment are tested: as asked for, at most ``MOST_LEADS`` by default,
-    and fewer than the longest time before treatment, which leaves something to compare them with."""
+    """How many event times before treatment are tested: as asked for, or ``MOST_LEADS`` where there are
+    so many. They must be fewer than the longest time before treatment, which leaves something to compare
+    them with; raises InputError where more are asked for."""
     grid = design.periods
     inside = design.cohorts[design.cohorts <= grid[-1]]
     longest = max((int(g - anticipation - grid[0]) for g in inside), default=0)
-    return max(0, min(MOST_LEADS if leads is None else leads, longest - 1))
+    most = max(0, longest - 1)
+    if leads is not None and leads > most:
+        raise InputError(
+            f"{leads} event times before treatment can't be tested: cohorts are seen for at most "
+            f"{longest} periods before it, and one must be left to compare with",
+            where="leads",
+            remedy=f"Ask for at most {most}.",
+        )
+    return min(MOST_LEADS, most) if leads is None else leads
 
 
 def pretrends(
