@@ -107,8 +107,9 @@ class StaggeredPanel:
 def staggered_from_frame(
     df: pd.DataFrame,
     *,
-    unit: str,
     outcome: str | Sequence[str],
+    unit: str | None = None,
+    panel: bool | str = True,
     period: str | None = None,
     first: str | None = None,
     treated: str | None = None,
@@ -131,6 +132,7 @@ def staggered_from_frame(
 ) -> StaggeredPanel:
     """A roll-out from a long file: a row a ``unit`` and ``period`` (also called ``time``).
 
+    With ``panel`` false rows are persons who aren't followed, without a unit (`sections`).
     When a unit is first treated is in the column ``first`` (also called ``cohort``), constant in the
     unit; missing, infinite, ``never`` and, where all periods are above 0, 0 mean never. Or ``treated``
     is a 0/1 column of the status in the row's period, which may not go back to 0. Periods are whole
@@ -139,14 +141,44 @@ def staggered_from_frame(
     period (no before) and those of weight 0 are left out too; attrition counts all of them.
     ``varying`` are numeric covariates with a value in every row. ``cluster``, constant in a unit, is
     what errors are clustered by (default the unit), both ways where two are given
-    (``office,employer``). Rows may be absent: nothing is filled. ``entry`` (see `entry.ENTRIES`) says who
-    decides when units start; one that hangs on the outcome is refused without an ``override``, a reason
-    in words. Raises InputErrors naming everything wrong, with counts only.
+    (``office,employer``). Rows may be absent: nothing is filled. ``entry`` (see `entry.ENTRIES`) says
+    who decides when units start; one that hangs on the outcome is refused without an ``override``, a
+    reason in words. Raises InputErrors naming everything wrong, with counts only.
     """
     errors = Errors()
-    errors.attempt(lambda: check_entry(entry, override, where=f"{where}, entry"))
+    if str(panel).lower() not in ("true", "false"):
+        errors.found.append(
+            unknown("choice", str(panel), ("true", "false"), where=f"{where}, panel")
+        )
+    followed = str(panel).lower() != "false"
     when_column = _either(errors, "period", period, "time", time, where=where)
-    first_column = _either(errors, "first", first, "cohort", cohort, where=where, needed=False)
+    first_column = _either(
+        errors, "first", first, "cohort", cohort, where=where, needed=not followed
+    )
+    if not followed:
+        from tiltakeval.design.sections import sections_from_frame  # a panel with one row a unit
+
+        idle = {"unit": unit, "treated": treated, "covariate_period": covariate_period,
+                "varying": varying or None}  # fmt: skip
+        for name in (name for name, value in idle.items() if value is not None):
+            errors.add(
+                f"{name} says nothing where nobody is followed",
+                where=where,
+                remedy=f"Leave {name} out, or panel.",
+            )
+        errors.stop(where)
+        assert when_column is not None and first_column is not None
+        return sections_from_frame(
+            df, outcome=outcome, period=when_column, first=first_column, covariates=covariates,
+            weight=weight, cluster=cluster, subgroups=subgroups, never=never, programme=programme,
+            population=population, estimand=estimand, units=units, entry=entry, override=override,
+            where=where,
+        )  # fmt: skip
+    errors.attempt(lambda: check_entry(entry, override, where=f"{where}, entry"))
+    if unit is None:
+        errors.add(
+            "unit must be given", where=where, remedy="Say unit = a column; or panel = false."
+        )
     if (first_column is None) == (treated is None):
         errors.add(
             "when units are first treated isn't declared, or declared twice",
@@ -173,7 +205,7 @@ def staggered_from_frame(
     if df.empty:
         errors.add("the file has no rows", where=where)
     errors.stop(where)
-    assert when_column is not None
+    assert when_column is not None and unit is not None
     errors.attempt(lambda: refuse_missing(df[unit], column=unit, what="unit", where=where))
     errors.stop(where)
     number = pd.factorize(df[unit])[0].astype(np.int64)

@@ -6,11 +6,15 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.design.sections import StaggeredSections
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.did.level import estimate_level
-from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.level import Level, estimate_level
+from tiltakeval.estimators.did.plan import Cell, cells
 from tiltakeval.estimators.did.result import (
     EXACT_BELOW,
     check_balance,
@@ -19,6 +23,10 @@ from tiltakeval.estimators.did.result import (
     strata_of,
 )
 from tiltakeval.estimators.did.rows import Rows, levels_of
+from tiltakeval.estimators.did.section_level import estimate_sections
+from tiltakeval.estimators.numerics.groups import Groups
+
+Bools = NDArray[np.bool_]
 
 COMPARISONS = {
     "never": "never",
@@ -109,25 +117,13 @@ class GroupTimeATT:
                 anticipation=self.anticipation,
             )
         )
-        groups = groups_of(design, len(plan), EXACT_BELOW)
+        groups = groups_of(design, len(plan), EXACT_BELOW, sections=True)
         # every side has its own factor with leverage, so that G / (G - 1) is taken out
         divisor = "g_minus_1" if self.divisor == "g_minus_1" else "g"
         rows = Rows(design, groups, self.balance, divisor)
         for label, inside in levels_of(design):
             for k in range(len(design.outcome_names)):
-                found = estimate_level(
-                    design,
-                    plan,
-                    inside,
-                    k,
-                    groups,
-                    method=self.method,
-                    min_clusters=self.min_clusters,
-                    max_propensity=self.max_propensity,
-                    leverage=self.divisor == "leverage",
-                    changes=self.covariate_changes,
-                )
-                rows.add(label, k, inside, found)
+                rows.add(label, k, inside, self._level(design, plan, inside, k, groups))
         return result_of(
             design,
             rows,
@@ -139,6 +135,20 @@ class GroupTimeATT:
             varying=True,
             strata=strata_of(design, groups) if self.divisor == "leverage" else None,
         )
+
+    def _level(
+        self, design: StaggeredPanel, plan: list[Cell], inside: Bools, k: int, groups: Groups
+    ) -> Level:
+        leverage = self.divisor == "leverage"
+        if isinstance(design, StaggeredSections):
+            return estimate_sections(
+                design, plan, inside, k, groups, method=self.method, min_clusters=self.min_clusters,
+                max_propensity=self.max_propensity, leverage=leverage,
+            )  # fmt: skip
+        return estimate_level(
+            design, plan, inside, k, groups, method=self.method, min_clusters=self.min_clusters,
+            max_propensity=self.max_propensity, leverage=leverage, changes=self.covariate_changes,
+        )  # fmt: skip
 
     def _check(self) -> None:
         """Raise InputError for a choice there isn't."""

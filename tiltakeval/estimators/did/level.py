@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.aggregate import Average
-from tiltakeval.estimators.did.batches import Batch, Support, batches
+from tiltakeval.estimators.did.batches import Support, batches
 from tiltakeval.estimators.did.cell_fit import Method, effects, weigh
 from tiltakeval.estimators.did.leverage import spread
 from tiltakeval.estimators.did.plan import Cell
@@ -20,6 +20,7 @@ from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def estimate_level(
     like: dict[float, tuple[Floats, float]] = {}
     for batch in batches(plan, units):
         cohort = batch.cells[0].cohort
-        reason = _too_few(design, batch, min_clusters)
+        reason = too_few(
+            design, batch.cluster[: batch.treated], batch.cluster[batch.treated :], min_clusters
+        )
         if not reason:
             sides = weigh(
                 x=batch.x,
@@ -144,9 +147,8 @@ def standard_covariates(
     return centred[:, kept], tuple(names[j] for j in kept), dropped
 
 
-def _too_few(design: StaggeredPanel, batch: Batch, least: int) -> str:
-    """Why the cells have too few units on a side, or nothing."""
-    cohort, others = batch.cluster[: batch.treated], batch.cluster[batch.treated :]
+def too_few(design: StaggeredPanel, cohort: Ints, others: Ints, least: int) -> str:
+    """Why cells have too few units on a side, given the clusters of their units; or nothing."""
     if not cohort.size:
         return "no unit of the cohort is seen in both periods"
     if not others.size:

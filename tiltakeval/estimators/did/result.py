@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval import __version__
+from tiltakeval.design.sections import StaggeredSections
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import with_bands, with_inference
@@ -34,8 +35,19 @@ class Options(Protocol):
     def seed(self) -> int: ...
 
 
-def groups_of(design: StaggeredPanel, cells: int, exact_below: float | None = None) -> Groups:
-    """The design's clusters, dealt into groups where the influence on ``cells`` would be large."""
+def groups_of(
+    design: StaggeredPanel, cells: int, exact_below: float | None = None, *, sections: bool = False
+) -> Groups:
+    """The design's clusters, dealt into groups where the influence on ``cells`` would be large.
+
+    Raises InputError for repeated cross-sections where the estimator doesn't take ``sections``.
+    """
+    if isinstance(design, StaggeredSections) and not sections:
+        raise InputError(
+            "this estimator follows units; repeated cross-sections follow nobody",
+            where="panel",
+            remedy="Use group_time_att; or add rows up to offices and periods, which are a panel.",
+        )
     size = design.n * cells * len(design.outcome_names)
     few = size <= (EXACT_BELOW if exact_below is None else exact_below)
     most = max(design.n, MAX_GROUPS) if few else MAX_GROUPS

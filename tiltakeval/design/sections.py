@@ -1,0 +1,164 @@
+"""Repeated cross-sections of a roll-out: a row a person and period, nobody followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tiltakeval.design.columns import (
+    listed,
+    numeric_covariates,
+    refuse_missing,
+    require_columns,
+    subgroup_of,
+    unit_of,
+)
+from tiltakeval.design.cross_section import ESTIMANDS
+from tiltakeval.design.entry import check_entry
+from tiltakeval.design.panel_rows import Errors
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_rows import (
+    fingerprint_of,
+    first_treated,
+    number_column,
+    periods_of,
+    places,
+    weights_of,
+)
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimates.attrition import Attrition
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaggeredSections(StaggeredPanel):
+    """n rows, each a person in the period ``when`` [n] (a place in ``periods``); ``outcomes`` [n, 1, K].
+    ``first`` is the row's: that of the office, or whatever starts, it belongs to."""
+
+    when: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Raise InputError where the periods are those of other rows."""
+        if self.when.size != self.n:
+            raise InputError(
+                f"{self.when.size} periods were given for {self.n} rows of cross-sections",
+                where="panel",
+                remedy="Leaving out rows or clusters anew is for panels.",
+            )
+
+
+def sections_from_frame(
+    df: pd.DataFrame,
+    *,
+    outcome: str | Sequence[str],
+    period: str,
+    first: str,
+    covariates: str | Sequence[str] = (),
+    weight: str | None = None,
+    cluster: str | Sequence[str] | None = None,
+    subgroups: str | Sequence[str] | Mapping[str, str] = (),
+    never: int | str | None = None,
+    programme: str = "treated",
+    population: str = "file",
+    estimand: str = "vs_comparison",
+    units: Mapping[str, str] | None = None,
+    entry: str | None = None,
+    override: str | None = None,
+    where: str = "file of cross-sections",
+) -> StaggeredSections:
+    """A roll-out seen in samples of persons: each row has its ``period``, the period its office is
+    ``first`` treated (missing, infinite, ``never``, or 0 where periods are above 0: never) and what was
+    measured then. ``cluster`` is what starts together, as a rule the office; left out, rows are
+    independent. Rows first treated in the first period, and of weight 0, are left out and counted.
+
+    Raises InputErrors naming everything that is wrong, with counts.
+    """
+    errors = Errors()
+    errors.attempt(lambda: check_entry(entry, override, where=f"{where}, entry"))
+    outcomes, names, clusters = listed(outcome), listed(covariates), listed(cluster or ())
+    if len(clusters) > 1:
+        errors.add(
+            "cross-sections have one cluster", where=where, remedy="Name what starts together."
+        )
+    if estimand not in ESTIMANDS:
+        errors.found.append(unknown("estimand", estimand, ESTIMANDS, where=where))
+    groups = (
+        dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in listed(subgroups)}
+    )
+    read = [period, first, *outcomes, *names, weight, *clusters, *groups.values()]
+    errors.attempt(lambda: require_columns(df, read, where=where))
+    if not outcomes:
+        errors.add("no outcome is declared", where=where, remedy="Say outcome = a column.")
+    if df.empty:
+        errors.add("the file has no rows", where=where)
+    errors.stop(where)
+    row = np.arange(len(df), dtype=np.int64)
+    found = errors.attempt(lambda: periods_of(df, period, where=where))
+    values = {
+        name: errors.attempt(lambda n=name: number_column(df, n, where=where))  # type: ignore[misc]
+        for name in outcomes
+    }
+    numeric = errors.attempt(lambda: numeric_covariates(df, names, where=where))
+    levels = {
+        name: errors.attempt(lambda c=column: subgroup_of(df[c]))  # type: ignore[misc]
+        for name, column in groups.items()
+    }
+    w = np.ones(len(df))
+    if weight is not None:
+        every = np.ones(len(df), dtype=bool)
+        w = errors.attempt(lambda: weights_of(df, weight, every, where=where))  # type: ignore[assignment]
+    for column in clusters:
+        errors.attempt(
+            lambda c=column: refuse_missing(df[c], column=c, what="cluster", where=where)  # type: ignore[misc]
+        )
+    errors.stop(where)
+    assert found is not None and numeric is not None
+    when, grid, monthly = found
+    start = first_treated(
+        df, row, when, first=first, treated=None, never=never, monthly=monthly, where=where
+    )
+    late, weighted = start > grid[0], w > 0
+    keep = np.flatnonzero(late & weighted)
+    inside = start[keep][start[keep] <= grid[-1]]
+    if grid.size < 2 or not inside.size or np.unique(start[keep]).size < 2:
+        raise InputError(
+            "there is no cohort first treated after the first period with others to compare with",
+            where=f"{where}, columns '{period}' and '{first}'",
+        )
+    steps = [
+        ("rows_in_file", np.ones(len(df), dtype=bool)),
+        ("positive_weight", weighted),
+        ("not_treated_in_first_period", late & weighted),
+    ]
+    y = np.stack([np.asarray(one)[keep] for one in values.values()], axis=1)[:, None, :]
+    own = row[: keep.size]
+    if clusters:
+        own = pd.factorize(df[clusters[0]].iloc[keep], sort=True)[0].astype(np.int64)
+    declared = units or {}
+    return StaggeredSections(
+        outcomes=y,
+        outcome_names=outcomes,
+        units=tuple(declared.get(k, unit_of(values[k])) for k in outcomes),  # type: ignore[arg-type]
+        periods=grid,
+        first=start[keep],
+        covariates=numeric[0][keep],
+        covariate_names=numeric[1],
+        weight=w[keep],
+        cluster=own,
+        cluster_kind="".join(clusters) or "unit",
+        subgroups={
+            k: replace(one, codes=one.codes[keep]) for k, one in levels.items() if one is not None
+        },
+        population=population,
+        programme=programme,
+        estimand=estimand,
+        monthly=monthly,
+        attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
+        fingerprint=fingerprint_of([c for c in read if c], y, grid, start, numeric[0], w, own),
+        entry=entry,
+        override=override,
+        when=places(when, grid)[keep],
+    )
