@@ -39,6 +39,7 @@ from tiltakeval.estimates.few_clusters.wild import wild_of_regression
 from tiltakeval.estimates.inference import correction
 from tiltakeval.estimators import build
 from tiltakeval.estimators.did.few_clusters import cohort_of_cluster
+from tiltakeval.estimators.did.few_clusters_permutation import assignments
 from tiltakeval.estimators.did.few_clusters_regression import static_moments
 from tiltakeval.estimators.did.few_clusters_rows import some_units
 
@@ -76,27 +77,31 @@ def draw(offices: int, treated: int, world: str, seed: int) -> np.ndarray:
     return rng.normal(size=(offices, 1)) + e + EFFECT * (first[:, None] <= PERIODS)
 
 
-def overall(design: StaggeredPanel) -> tuple[np.ndarray, np.ndarray]:
+def overall(design: StaggeredPanel, divisor: str = "g_minus_1") -> tuple[np.ndarray, np.ndarray]:
     """Mean effect [K] and influence [offices, K] of every outcome, by the estimator."""
-    found = build("group_time_att", bands=False, min_clusters=1).estimate(design)
+    found = build("group_time_att", bands=False, min_clusters=1, divisor=divisor).estimate(design)
     at = found.positions(term="effect_overall")
     return found.table["estimate"].to_numpy()[at], found.influence.columns(at)
 
 
-def operator(offices: int, treated: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def operator(
+    offices: int, treated: int, divisor: str = "g_minus_1", *, left_out: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Estimate [GT], influence and leave-one-out estimates [G, GT] as maps of outcomes [G, T].
 
     Offices of a cohort are alike: one of each is tried, the others' columns follow by exchange.
     """
     design = panel(offices, treated, np.zeros((offices, PERIODS.size, 1)))
     cohort = np.unique(design.first, return_inverse=True)[1]
-    theta, z = _of_one(design)
+    theta, z = _of_one(design, None, divisor)
     estimate, influence = theta[cohort], np.zeros((offices, offices, PERIODS.size))
     left = np.zeros((offices, offices, PERIODS.size))
     for c in range(cohort.max() + 1):
         members = np.flatnonzero(cohort == c)
         keep = np.arange(offices) != members[0]
-        without, _ = _of_one(some_units(design, keep), cohort[keep])
+        without = np.zeros(theta.shape)
+        if left_out:
+            without, _ = _of_one(some_units(design, keep), cohort[keep], divisor)
         for g in members:
             moved = np.arange(offices)
             moved[[members[0], g]] = [g, members[0]]
@@ -105,7 +110,9 @@ def operator(offices: int, treated: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return estimate.ravel(), influence.reshape(offices, -1), left.reshape(offices, -1)
 
 
-def _of_one(design: StaggeredPanel, cohort: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+def _of_one(
+    design: StaggeredPanel, cohort: np.ndarray | None, divisor: str
+) -> tuple[np.ndarray, ...]:
     """What one office's outcomes in each period do, by cohort: estimate [C, T], influence [C, G, T]."""
     if cohort is None:
         cohort = np.unique(design.first, return_inverse=True)[1]
@@ -116,14 +123,43 @@ def _of_one(design: StaggeredPanel, cohort: np.ndarray | None = None) -> tuple[n
         y[np.argmax(cohort == c), :, i * periods : (i + 1) * periods] = np.eye(periods)
     names = tuple(f"y{k}" for k in range(y.shape[2]))
     wide = replace(design, outcomes=y, outcome_names=names, units=("points",) * len(names))
-    found, z = overall(wide)
+    found, z = overall(wide, divisor)
     theta, spread = np.zeros((cohorts, periods)), np.zeros((cohorts, design.n, periods))
     theta[there] = found.reshape(-1, periods)
     spread[there] = z.reshape(design.n, -1, periods).transpose(1, 0, 2)
     return theta, spread
 
 
-def group_time(y: np.ndarray, treated: int, maps: tuple) -> dict[str, np.ndarray]:
+def bootstrapped(
+    z: np.ndarray, t: np.ndarray, strata: np.ndarray, kind: str, seed: int
+) -> np.ndarray:
+    """[R] p values by bootstrap-t of influence ``z`` [R, G] with absolute t values ``t`` [R]."""
+    offices = z.shape[1]
+    v, _ = draw_weights(offices, kind=kind, draws=DRAWS, seed=seed)
+    squares, total = (z**2) @ (v**2).T, np.zeros((z.shape[0], len(v)))
+    for s in np.unique(strata):
+        moved = (z * (strata == s)) @ v.T
+        squares -= moved**2 / (strata == s).sum()
+        total += moved
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = np.abs(total) / np.sqrt(correction(offices) * squares)
+    drawn[squares <= 1e-12 * total**2] = np.inf
+    large = (drawn >= t[:, None]).sum(axis=1)
+    same = (drawn_t(z[0][:, None], v, strata, np.ones(offices))[:, 0] >= t[0]).sum()
+    assert abs(int(same) - int(large[0])) <= 1
+    return (1 + large) / (1 + len(v))
+
+
+def welch(z: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """[R] degrees of freedom of influence ``z`` [R, G] by cohorts' parts of the variance."""
+    parts = [(start == s, max((start == s).sum() - 1, 1)) for s in np.unique(start)]
+    squares = [((z[:, at] ** 2).sum(axis=1), less) for at, less in parts]
+    return sum(v for v, _ in squares) ** 2 / sum(v**2 / less for v, less in squares)
+
+
+def group_time(
+    y: np.ndarray, treated: int, maps: tuple, other: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
     """[R] p values of the true effect by method, for outcomes ``y`` [R, G, T]."""
     count, offices, periods = y.shape
     estimate, influence, left = maps
@@ -135,42 +171,42 @@ def group_time(y: np.ndarray, treated: int, maps: tuple) -> dict[str, np.ndarray
     jack = np.abs(theta - EFFECT) / np.sqrt((gaps**2).sum(axis=1) / correction(offices))
     out = {
         "cluster t(G-1)": 2 * stats.t.sf(t, offices - 1),
-        "cluster, house df": 2 * stats.t.sf(t, max(side - 1, 1)),
+        "cluster, df of smaller side": 2 * stats.t.sf(t, max(side - 1, 1)),
         "jackknife t(G-1)": 2 * stats.t.sf(jack, offices - 1),
-        "jackknife, house df": 2 * stats.t.sf(jack, max(side - 1, 1)),
+        "jackknife, df of smaller side": 2 * stats.t.sf(jack, max(side - 1, 1)),
     }
     design = panel(offices, treated, np.zeros((offices, periods, 1)))
     strata = cohort_of_cluster(design)
     for kind in ("webb", "mammen", "rademacher"):
-        v, _ = draw_weights(offices, kind=kind, draws=DRAWS, seed=0)
-        squares, total = (z**2) @ (v**2).T, np.zeros((count, len(v)))
-        for s in np.unique(strata):
-            moved = (z * (strata == s)) @ v.T
-            squares -= moved**2 / (strata == s).sum()
-            total += moved
-        with np.errstate(divide="ignore", invalid="ignore"):
-            drawn = np.abs(total) / np.sqrt(correction(offices) * squares)
-        drawn[squares <= 1e-12 * total**2] = np.inf
-        large = (drawn >= t[:, None]).sum(axis=1)
-        same = (drawn_t(z[0][:, None], v, strata, np.ones(offices))[:, 0] >= t[0]).sum()
-        assert abs(int(same) - int(large[0])) <= 1
-        out[f"bootstrap-t {kind}"] = (1 + large) / (1 + len(v))
+        out[f"bootstrap-t {kind}"] = bootstrapped(z, t, strata, kind, seed)
+    z_side = flat @ other.T
+    t_side = np.abs(theta - EFFECT) / np.sqrt(correction(offices) * (z_side**2).sum(axis=1))
+    df = np.minimum(welch(z_side, design.first), max(side - 1, 1))
+    out["leverage, Welch df"] = 2 * stats.t.sf(t_side, df)
+    out["leverage, t(G-1)"] = 2 * stats.t.sf(t_side, offices - 1)
+    out["bootstrap-t webb, leverage"] = bootstrapped(z_side, t_side, strata, "webb", seed)
     null = flat - EFFECT * (design.first[:, None] <= PERIODS).ravel()
-    rng = np.random.default_rng(0)
-    bare, spread = np.ones(count), np.ones(count)
-    for _ in range(DEALINGS):
-        way = np.argsort(rng.permutation(offices))
+    ways, exact = assignments(
+        design.first, np.zeros(offices, dtype=np.int64), draws=DEALINGS, seed=seed
+    )
+    bare, spread = np.zeros(count), np.zeros(count)
+    dealings = 0
+    for start in ways:
+        dealings += 1
+        way = np.empty(offices, dtype=np.int64)  # the place in the matrix of each office
+        way[np.argsort(start, kind="stable")] = np.argsort(design.first, kind="stable")
         dealt = null @ estimate.reshape(offices, -1)[way].ravel()
         z_p = null @ influence.reshape(offices, offices, -1)[:, way].reshape(offices, -1).T
         t_p = np.abs(dealt) / np.sqrt(correction(offices) * (z_p**2).sum(axis=1))
         spread += t_p >= t * (1 - 1e-9)
         bare += np.abs(dealt) >= np.abs(theta - EFFECT) * (1 - 1e-9)
-    out["permutation, studentised"] = spread / (1 + DEALINGS)
-    out["permutation, plain"] = bare / (1 + DEALINGS)
+    for name, large in (("studentised", spread), ("plain", bare)):
+        one = 0 if exact else 1
+        out[f"permutation, {name}"] = (one + large) / (one + dealings)
     return out
 
 
-def two_way(y: np.ndarray, treated: int) -> dict[str, np.ndarray]:
+def two_way(y: np.ndarray, treated: int, seed: int) -> dict[str, np.ndarray]:
     """[R] p values of the true effect by method, two-way fixed effects."""
     _, offices, periods = y.shape
     design = panel(offices, treated, y[0][:, :, None])
@@ -210,7 +246,7 @@ def two_way(y: np.ndarray, treated: int) -> dict[str, np.ndarray]:
         ("wild, null imposed, webb", "webb", True),
         ("wild, unrestricted", "rademacher", False),
     ):
-        v, exact = draw_weights(offices, kind=kind, draws=DRAWS, seed=0)
+        v, exact = draw_weights(offices, kind=kind, draws=DRAWS, seed=seed)
         held = scores
         if restricted:
             held = scores + (theta - EFFECT)[:, None, None] * toward / (c @ a)
@@ -223,24 +259,27 @@ def two_way(y: np.ndarray, treated: int) -> dict[str, np.ndarray]:
         large = (drawn >= t[:, None] * (1 - 1e-9)).sum(axis=1)
         alone = exact and restricted
         out[name] = large / len(v) if alone else (1 + large) / (1 + len(v))
-        same = wild.replications(restricted=restricted, weights=kind, draws=DRAWS).p_value(EFFECT)
+        same = wild.replications(restricted=restricted, weights=kind, draws=DRAWS, seed=seed)
+        same = same.p_value(EFFECT)
         assert abs(same - out[name][0]) < 2.5 / len(v)
     return out
 
 
 def batch(
-    offices: int, treated: int, world: str, seeds: range
+    offices: int, treated: int, world: str, seeds: range, maps: tuple, side: np.ndarray
 ) -> dict[str, dict[str, list[float]]]:
     """{estimator: {method: p values}} of some replications."""
     y = np.stack([draw(offices, treated, world, seed) for seed in seeds])
-    maps = operator(offices, treated)
     design = panel(offices, treated, y[0][:, :, None])
     theta, z = overall(design)  # the matrix is the estimator
     assert abs(theta[0] - maps[0] @ y[0].ravel()) < 1e-10
     assert np.abs(z[:, 0] - maps[1] @ y[0].ravel()).max() < 1e-10
     last = overall(some_units(design, np.arange(offices) != offices - 1))[0]
     assert abs(last[0] - maps[2][-1] @ y[0].ravel()) < 1e-10
-    both = {"twfe": two_way(y, treated), "group_time_att": group_time(y, treated, maps)}
+    both = {
+        "twfe": two_way(y, treated, seeds[0]),
+        "group_time_att": group_time(y, treated, maps, side, seeds[0]),
+    }
     return {k: {name: p.tolist() for name, p in v.items()} for k, v in both.items()}
 
 
@@ -252,15 +291,20 @@ def main() -> None:
     began, end = time.process_time(), time.monotonic() + 60 * args.minutes
     work = Path(__file__).parent / "work" / "few_clusters"
     work.mkdir(parents=True, exist_ok=True)
-    size = 500
+    size = 125
+    held: dict[tuple[int, int], tuple] = {}
     for first in range(0, args.replications, size):
         for offices, treated in DESIGNS:
             for world in WORLDS:
                 path = work / f"{world}_{offices}_{treated}_{first}.json"
                 if path.exists() or time.monotonic() > end:
                     continue
+                if (offices, treated) not in held:
+                    side = operator(offices, treated, "leverage", left_out=False)[1]
+                    held[offices, treated] = (operator(offices, treated), side)
                 seeds = range(first, min(first + size, args.replications))
-                path.write_text(json.dumps(batch(offices, treated, world, seeds)), "utf-8")
+                found = batch(offices, treated, world, seeds, *held[offices, treated])
+                path.write_text(json.dumps(found), "utf-8")
     cells = []
     for world in WORLDS:
         for offices, treated in DESIGNS:
