@@ -37,7 +37,7 @@ def treated_clusters(*, design: StaggeredPanel, treated_clusters: int = 10) -> t
     if smaller < VERY_FEW:
         advice = "permutation of start dates (inference = permutation) is what is left"
     elif not enough:
-        advice = "use inference = jackknife, cr2 or permutation"
+        advice = "use inference = bootstrap_t, cr2 (of twfe) or permutation"
     cohorts = [
         {
             "cohort": design.label(g) if np.isfinite(g) else "never",
