@@ -7,14 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tiltakeval.design.rollout_register import panel_of
 from tiltakeval.engine import connect
 from tiltakeval.errors import InputError
+from tiltakeval.estimators.did.group_time import GroupTimeATT
+from tiltakeval.estimators.did.two_way_effects import TwoWayEffects
 from tiltakeval.months import parse_month
 from tiltakeval.population.rollout import office_periods
 from tiltakeval.population.rollout_spec import RolloutSpec
 from tiltakeval.programmes import catalogue
 from tiltakeval.registers.read import Registers
-from tiltakeval.synthetic.rollout_truth import _sums, rollout_truth
+from tiltakeval.synthetic.rollout_truth import _sums, futures, rollout_truth
 from tiltakeval.synthetic.simulate import simulate_tables
 from tiltakeval.synthetic.world import load_world
 
@@ -117,3 +120,43 @@ def test_threads_and_labels(rollout):
 def test_what_the_world_doesnt_know_is_refused(rollout, changes, message):
     with pytest.raises(InputError, match=message):
         rollout_truth(rollout, 100, 1, replace(SPEC, **changes))
+
+
+# --- What is estimated against what is true -------------------------------------------------------
+
+
+def test_estimates_are_unbiased_for_the_truth_and_two_way_effects_have_the_wrong_sign(rollout):
+    """All offices open within four years and many eligible take part, so that effects are large and
+    grow. Means of six registers' estimates are held against the truth on other persons. The two-way
+    coefficient compares with offices that have the programme already, and comes out negative."""
+    world = rollout.with_section("market", offices=48, kvp_last=83)
+    world = world.with_programme("kvp", base=(0.0, 40.0))
+    spec = replace(SPEC, window=(SPEC.window[0], parse_month("2022-12")))
+    true = rollout_truth(world, 40_000, 99, spec).select(term="effect_by_event_time").table
+    true = true.set_index("horizon")
+    found, errors, two_way, effect, cells = [], [], [], 0.0, 0.0
+    for seed in range(6):
+        with_it, without = futures(world, 8_000, seed, spec)
+        estimates = GroupTimeATT(bands=False).estimate(panel_of(with_it))
+        rows = estimates.select(term="effect_by_event_time").table.set_index("horizon")
+        found.append(rows["estimate"].to_numpy())
+        errors.append(rows["std_error"].to_numpy())
+        pair = [
+            TwoWayEffects().estimate(panel_of(one)).table["estimate"].iloc[0]
+            for one in (with_it, without)
+        ]
+        two_way.append(pair[0] - pair[1])  # the noise of both is much the same
+        treated = with_it.starts[:, None] // 12 <= with_it.periods
+        n = np.where(treated, with_it.counts[:, 0], 0)
+        mean = [
+            one.sums[:, 0, :, 0] / np.maximum(one.counts[:, 0], 1) for one in (with_it, without)
+        ]
+        effect, cells = effect + (n * (mean[0] - mean[1])).sum(), cells + n.sum()
+    pooled = np.sqrt((np.array(errors) ** 2).mean(axis=0) / len(found))
+    for horizon, estimate, error in zip(rows.index, np.mean(found, axis=0), pooled):
+        target = true.loc[horizon, ["estimate", "std_error"]] if horizon >= 0 else (0.0, 0.0)
+        target, noise = target
+        assert abs(estimate - target) < 3 * np.hypot(error, noise), (horizon, estimate, target)
+    assert effect / cells > 0.01
+    assert np.mean(two_way) < -0.005
+    assert np.mean(two_way) + 2 * np.std(two_way, ddof=1) / len(two_way) ** 0.5 < 0

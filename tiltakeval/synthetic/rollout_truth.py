@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from tiltakeval import __version__
 from tiltakeval.design.rollout_register import timing
 from tiltakeval.errors import InputError
+from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.estimators.did.aggregate import Average, Known, averages
 from tiltakeval.months import month_label
+from tiltakeval.population.rollout import CHARACTERISTICS, OfficePeriods
 from tiltakeval.population.rollout_spec import RolloutSpec
 from tiltakeval.spells.outcomes import OUTCOMES as DECLARED
 from tiltakeval.synthetic import rollout_kernel as kernel
@@ -98,6 +100,34 @@ def rollout_truth(
         "version": __version__,
     }
     return Estimates(table, run=run)
+
+
+def futures(
+    world: World, persons: int, seed: int, spec: RolloutSpec, *, threads: int = 1, first: int = 0
+) -> tuple[OfficePeriods, OfficePeriods]:
+    """The offices as ``office_periods`` would read them, with the roll-out and had it never come.
+
+    What a register of the same persons gives (emigrants count with zeros), without one: for large
+    numbers, and for simulations. Characteristics are not counted. Raises InputError as
+    ``rollout_truth`` does.
+    """
+    starts = _check(world, spec)
+    parts = [_sums(world, persons, seed, one, first, threads) for _, one in _levels(spec)]
+    count = np.stack([part.count.sum(axis=0) for part in parts], axis=2)  # [2, U, S, T]
+    total = np.stack([part.total.sum(axis=0) for part in parts], axis=2)
+    periods = np.arange(spec.window[0] // spec.step, spec.window[1] // spec.step + 1)
+    names = tuple(f"NAV{i + 1:03d}" for i in range(starts.size))
+    mark = f"{hashlib.sha256(world.to_toml().encode()).hexdigest()}:{persons}:{seed}:{first}:{spec}"
+    with_it, without = (
+        OfficePeriods(
+            spec=spec, units=names, starts=starts, periods=periods, persons=count[path][..., 0],
+            counts=count[path], sums=total[path].astype(np.float64),
+            made_of=np.zeros((*count[path].shape, len(CHARACTERISTICS))),
+            attrition=Attrition(), fingerprint=f"{mark}:{path}",
+        )
+        for path in range(2)
+    )  # fmt: skip
+    return with_it, without
 
 
 def _check(world: World, spec: RolloutSpec) -> Floats:
