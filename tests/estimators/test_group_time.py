@@ -349,6 +349,31 @@ def test_anticipation_moves_the_base_and_who_is_not_yet_treated() -> None:
     assert set(cells.detail.horizon) == {-2, -4, -3}
 
 
+def test_the_cohort_treated_last_is_the_comparison_until_it_is_treated() -> None:
+    design = replace(make_rollout(600, seed=23), subgroups={})
+    found = att(comparison="last").estimate(design).table
+    never = np.isinf(design.first)
+    part = replace(
+        design,
+        **{k: getattr(design, k)[~never] for k in ("first", "covariates", "weight")},
+        outcomes=design.outcomes[~never][:, :5],
+        periods=PERIODS[:5],  # 6 starts in 6
+        cluster=np.arange((~never).sum()),
+    )
+    like = att(comparison="never").estimate(part).table
+    cells = found[found.term == "effect"]
+    other = like[like.term == "effect"]
+    assert cells.period.tolist() == other.period.tolist() == ["2", "3", "4", "5"]
+    np.testing.assert_allclose(
+        cells.estimate, other.estimate, atol=2e-3
+    )  # covariates are scaled anew
+    assert set(cells.cohort) == {"4"}
+    alone = replace(design, first=np.where(never, 4.0, 4.0 + 2 * (design.first == 6)))
+    assert (att(comparison="last").estimate(alone).table.status == "ok").all()
+    with pytest.raises(InputError, match="no cohort is treated before"):
+        att(comparison="last").estimate(replace(design, first=np.where(never, np.inf, 4.0)))
+
+
 def test_averages_are_those_of_the_cells() -> None:
     design = make_rollout(400, seed=7)
     found = att(balance=2).estimate(design)

@@ -31,6 +31,7 @@ Bools = NDArray[np.bool_]
 COMPARISONS = {
     "never": "never",
     "not_yet": "not_yet",
+    "last": "last",
     "never_treated": "never",
     "not_yet_treated": "not_yet",
 }
@@ -46,10 +47,10 @@ class GroupTimeATT:
     """Effects on each cohort of a roll-out, period by period. Callaway & Sant'Anna (2021).
 
     ``method``: doubly robust (``dr``), normalised weights (``ipw``) or outcome regression (``reg``);
-    they are one where there are no covariates. ``comparison``: units ``never`` treated, or all
-    ``not_yet`` treated. ``base``: periods before treatment are measured from the period before them
-    (``varying``), or like effects from the last period before treatment (``universal``).
-    ``anticipation``: how many periods before its start treatment may already matter. ``balance``:
+    they are one where there are no covariates. ``comparison``: units ``never`` treated, all ``not_yet``
+    treated, or the cohort treated ``last``, until it is. ``base``: periods before treatment are measured
+    from the period before them (``varying``), or like effects from the last period before treatment
+    (``universal``). ``anticipation``: how many periods before its start treatment may matter. ``balance``:
     averages by event time use cohorts seen that many periods after start. Cohorts or comparisons of
     fewer than ``min_clusters`` clusters get no estimate (with one, the error would be that of the
     comparison only). Comparison units with a propensity above ``max_propensity`` are left out, and
@@ -73,7 +74,7 @@ class GroupTimeATT:
     """
 
     method: Literal["dr", "ipw", "reg"] = "dr"
-    comparison: Literal["not_yet", "never", "not_yet_treated", "never_treated"] = "not_yet"
+    comparison: Literal["not_yet", "never", "last", "not_yet_treated", "never_treated"] = "not_yet"
     base: Literal["varying", "universal"] = "varying"
     anticipation: int = 0
     balance: int | None = None
@@ -117,6 +118,12 @@ class GroupTimeATT:
                 anticipation=self.anticipation,
             )
         )
+        if not plan:
+            raise InputError(
+                "no cohort is treated before the comparison is",
+                where="comparison",
+                remedy="Say comparison=not_yet, or leave out what comes before the last cohort.",
+            )
         groups = groups_of(design, len(plan), EXACT_BELOW, sections=True)
         # every side has its own factor with leverage, so that G / (G - 1) is taken out
         divisor = "g_minus_1" if self.divisor == "g_minus_1" else "g"

@@ -13,7 +13,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 
 Floats = NDArray[np.float64]
 Kind = Literal["before", "anticipated", "effect"]
-Comparison = Literal["never", "not_yet"]
+Comparison = Literal["never", "not_yet", "last"]
 Base = Literal["varying", "universal"]
 
 
@@ -22,7 +22,8 @@ class Cell:
     """A cohort (its first treated period) in the period ``t``, against the period ``b`` (positions).
 
     ``kind`` is ``before`` (a placebo), ``anticipated`` (treatment is known, not begun) or ``effect``.
-    Comparison units are first treated later than ``after``. ``reason`` tells why there is no base.
+    Comparison units are first treated later than ``after``; with ``only``, in that period. ``reason``
+    tells why there is no base.
     """
 
     cohort: float
@@ -31,6 +32,7 @@ class Cell:
     kind: Kind
     after: float
     reason: str = ""
+    only: float | None = None
 
 
 def cells(
@@ -42,12 +44,17 @@ def cells(
     the start; periods before that from the period just before them (``varying``) or from the same base
     (``universal``, whose base period is zero by definition and no cell). The first period has no
     varying cell. Units first treated more than ``anticipation`` after the last period are never treated
-    as far as the panel goes; units treated between are no cohort, but are not yet treated.
+    as far as the panel goes; units treated between are no cohort, but are not yet treated. With
+    ``last`` the cohort treated last is the comparison, and no cohort: there are cells until it may be
+    affected, and units never treated aren't used.
     """
     grid = design.periods
     edge = float(grid[-1]) + anticipation
+    last = float(design.cohorts[-1]) if comparison == "last" and design.cohorts.size else None
+    if last is not None:
+        grid = grid[grid < last - anticipation]
     for g in design.cohorts:
-        if g > grid[-1]:
+        if not grid.size or g > grid[-1] or g == last:
             continue
         clear = np.flatnonzero(grid < g - anticipation)
         for t in range(grid.size):
@@ -69,12 +76,13 @@ def cells(
             after = edge
             if comparison == "not_yet":
                 after = min(edge, float(max(grid[t], grid[b])) + anticipation)
-            yield Cell(float(g), t, b, kind, after)
+            yield Cell(float(g), t, b, kind, after, only=last)
 
 
 def compared(starts: Floats, cell: Cell) -> tuple[int, tuple[int, ...]]:
     """Positions among ``starts`` (first treated periods in order) of the cell's cohort, -1 when it
     isn't among them, and of the cohorts it is compared with."""
     own = np.flatnonzero(starts == cell.cohort)
-    others = np.flatnonzero((starts > cell.after) & (starts != cell.cohort))
+    found = starts > cell.after if cell.only is None else starts == cell.only
+    others = np.flatnonzero(found & (starts != cell.cohort))
     return int(own[0]) if own.size else -1, tuple(int(c) for c in others)
