@@ -121,6 +121,18 @@ ESTIMATORS: Mapping[str, Entry] = {
         "effects of a staggered roll-out by cohort and period, and their averages",
         design="staggered",
     ),
+    "did_imputation": Entry(
+        "did.imputation",
+        "Imputation",
+        "effects of a staggered roll-out, untreated outcomes imputed by unit and period effects",
+        design="staggered",
+    ),
+    "two_stage": Entry(
+        "did.two_stage",
+        "TwoStage",
+        "effects of a staggered roll-out by two regressions, untreated rows first",
+        design="staggered",
+    ),
     "twfe": Entry(
         "did.two_way_effects",
         "TwoWayEffects",
@@ -149,18 +161,6 @@ ESTIMATORS: Mapping[str, Entry] = {
         "did.stacked",
         "Stacked",
         "a clean experiment for every cohort in a window, put together by treated units",
-        design="staggered",
-    ),
-    "did_imputation": Entry(
-        "did.imputation",
-        "Imputation",
-        "effects of a staggered roll-out, untreated outcomes imputed by unit and period effects",
-        design="staggered",
-    ),
-    "two_stage": Entry(
-        "did.two_stage",
-        "TwoStage",
-        "effects of a staggered roll-out by two regressions, untreated rows first",
         design="staggered",
     ),
 }
