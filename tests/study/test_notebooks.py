@@ -17,7 +17,8 @@ from tiltakeval.study.run import StudyResult, run_study
 
 BOOKS = (
     *("studies/nsw_training", "studies/programme_comparison", "studies/jobless_durations"),
-    *("studies/timing_of_events", "studies/enterprise_zones", "tiltakeval/study/template"),
+    *("studies/timing_of_events", "studies/enterprise_zones", "studies/kvp_rollout"),
+    "tiltakeval/study/template",
 )
 #: Appended to a notebook: hands over what it found.
 HAND_OVER = "result.estimates.table.to_parquet('found.parquet')"
