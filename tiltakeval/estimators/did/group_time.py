@@ -51,10 +51,10 @@ class GroupTimeATT:
     treated, or the cohort treated ``last``, until it is. ``base``: periods before treatment are measured
     from the period before them (``varying``), or like effects from the last period before treatment
     (``universal``). ``anticipation``: periods before its start in which treatment may matter.
-    ``balance``: averages by event time use cohorts seen that many periods after start. Cohorts or comparisons of
-    fewer than ``min_clusters`` clusters get no estimate (with one, the error would be that of the
-    comparison only). Comparison units with a propensity above ``max_propensity`` are left out, and
-    counted in a check.
+    ``balance``: averages by event time use cohorts seen that many periods after start. Cohorts or
+    comparisons of fewer than ``min_clusters`` clusters get no estimate (with one, the error would be
+    that of the comparison only). Comparison units with a propensity above ``max_propensity`` are left out,
+    and counted in a check.
 
     Covariates that vary with time (the design's ``varying``) are taken in the cell's base period, which
     lies before treatment; with ``covariate_changes`` also their change from it. That is measured after
