@@ -53,8 +53,8 @@ class GroupTimeATT:
     (``universal``). ``anticipation``: periods before its start in which treatment may matter.
     ``balance``: averages by event time use cohorts seen that many periods after start. Cohorts or
     comparisons of fewer than ``min_clusters`` clusters get no estimate (with one, the error would be
-    that of the comparison only). Comparison units with a propensity above ``max_propensity`` are left out,
-    and counted in a check.
+    that of the comparison only). Comparison units with a propensity above ``max_propensity`` are
+    left out, and counted in a check.
 
     Covariates that vary with time (the design's ``varying``) are taken in the cell's base period, which
     lies before treatment; with ``covariate_changes`` also their change from it. That is measured after
