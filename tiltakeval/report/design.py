@@ -77,15 +77,25 @@ def design(view: View) -> list[Block]:
     if words.has(own):
         blocks.append(Para(words(own)))
     if view.trials:
-        blocks.append(
-            Bullets(
-                [
-                    (words(f"design.{k}_head"), words(f"design.{k}"))
-                    for k in ("trial", "risk", "covariates", "censoring")
-                ]
-            )
-        )
+        said = {k: words(f"design.{k}") for k in ("trial", "risk", "covariates", "censoring")}
+        said["covariates"] += _added(view)
+        blocks.append(Bullets([(words(f"design.{k}_head"), text) for k, text in said.items()]))
     return [*blocks, Sub(words("design.protocol")), Facts(rows)]
+
+
+def _added(view: View) -> str:
+    """A sentence on the columns that the models of who gets a programme were found to lack."""
+    runs = view.material.manifest.get("analyses", {}).values()
+    added = [
+        max(run["columns_in_models"] - run["covariates"], 0)
+        for run in runs
+        if "columns_in_models" in run and run["options"].get("basis") == "products"
+    ]
+    if not added:
+        return ""
+    low, high = min(added), max(added)
+    number = str(high) if low == high else view.words("word.from_to", low=low, high=high)
+    return " " + view.words("design.added", number=number)
 
 
 def shown(view: View, kind: str, value: Any) -> str:

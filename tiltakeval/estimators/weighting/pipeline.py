@@ -269,6 +269,8 @@ def run_record(estimator: Any, design: CrossSection, nuisance: Nuisance) -> Mapp
         "groups": nuisance.groups.count,
         "clusters": nuisance.groups.n_clusters,
         "units": int(used.sum()),
+        "covariates": int(design.covariates.shape[1]),
+        "columns_in_models": int(nuisance.basis.shape[1]),
         "trimmed": int(nuisance.trimmed.sum()),
         "clipped": {
             design.arms[a]: float(nuisance.clipped[used, a].mean()) for a in nuisance.present
