@@ -336,12 +336,24 @@ def report(name: str) -> None:
     high = stats.binom.isf(tail, enough["reps"], 0.95) / enough["reps"]
     outside = (enough["coverage"] < low) | (enough["coverage"] > high)
     biased = enough["bias_sd"].abs() > 0.1 + 2 * enough["mc_error"]
+    many = stats.norm.isf(0.025 / max(len(enough), 1))
+    surely = enough["bias_sd"].abs() > 0.1 + many * enough["mc_error"]
+    # bias of a typical cell, what Monte Carlo error adds to it taken out, and how many would then be
+    # above the limit if biases were normal
+    typical = np.sqrt(max((enough["bias_sd"] ** 2 - enough["mc_error"] ** 2).mean(), 0.0))
+    spread = np.hypot(typical, enough["mc_error"])
+    expected = 2 * stats.norm.sf((0.1 + 2 * enough["mc_error"]) / spread).sum()
     pooled = np.average(enough["coverage"], weights=enough["reps"])
     print(f"pooled coverage of 95 % intervals, {len(enough)} cells: {100 * pooled:.2f} %")
     for estimand, part in enough.groupby(level="estimand"):
         print(f"  {estimand}: {100 * np.average(part['coverage'], weights=part['reps']):.2f} %")
     print(f"cells outside the Bonferroni interval round 95 %: {int(outside.sum())}")
     print(f"cells with |bias| above 0.1 sd + 2 Monte Carlo errors: {int(biased.sum())}")
+    print(f"  of which beyond a Bonferroni-adjusted Monte Carlo interval: {int(surely.sum())}")
+    print(
+        f"  bias of a typical cell, net of Monte Carlo error: {typical:.3f} sd; with it in all cells, "
+    )
+    print(f"  {expected:.1f} cells are above the limit by chance")
     bands = (
         monthly[monthly["horizon"] == "12"]
         .groupby(KEYS[:-1])
@@ -395,6 +407,9 @@ def report(name: str) -> None:
         "cells": len(enough),
         "cells_outside": int(outside.sum()),
         "cells_biased": int(biased.sum()),
+        "cells_surely_biased": int(surely.sum()),
+        "typical_bias_sd": round(float(typical), 4),
+        "cells_biased_expected": round(float(expected), 1),
         "band_coverage": round(float(bands["band"].mean()), 4),
         "cumulated_coverage": round(float(sums["covered"].mean()), 4),
         "python": platform.python_version(),
