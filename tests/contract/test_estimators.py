@@ -23,6 +23,8 @@ OPTIONS = {
     "regression": {"errors": "cluster"},
     # by default effects are measured from a mean with squared weights: influence need not add up to zero
     "did_imputation": {"auxiliary_mean": "plain"},
+    # nor when each cluster's influence is divided by what its own leverage leaves of it
+    "group_time_att": {"divisor": "g_minus_1"},
     **{key: {"folds": 3} for key in ESTIMATORS if key.startswith("aipw")},
 }
 

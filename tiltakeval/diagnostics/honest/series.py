@@ -14,7 +14,7 @@ from scipy import stats
 from tiltakeval.diagnostics.honest.event_study import EventStudy, event_study
 from tiltakeval.errors import InputError, counted
 from tiltakeval.estimates.combine import families
-from tiltakeval.estimates.inference import covariance, degrees_of_freedom
+from tiltakeval.estimates.inference import covariance, degrees_of_freedom, satterthwaite
 from tiltakeval.estimates.table import Estimates
 
 Floats = NDArray[np.floating]
@@ -177,6 +177,9 @@ def _one(
         carry = table[~before][weights != 0]
         units = [carry[name].to_numpy("float64", na_value=np.nan) for name in SUPPORT]
         df = float(degrees_of_freedom(influence.groups, *units).min())
+        if influence.strata is not None and p:
+            target = influence.columns(family)[:, k:] @ weights
+            df = min(df, float(satterthwaite(target[:, None], influence.strata)[0]))
     return Series(study, matrix, family, times, mixed, base, df)
 
 
