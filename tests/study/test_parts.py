@@ -14,6 +14,7 @@ from tiltakeval.errors import InputError
 from tiltakeval.study import one_line, sources
 from tiltakeval.study.folders import swapped
 from tiltakeval.study.stages import Stages
+from tiltakeval.study.wording import columns_added
 
 
 def test_reference_pages_are_up_to_date(root: Path) -> None:
@@ -114,3 +115,12 @@ def test_stages_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.err.endswith("wait\n")
     assert captured.out == ""
+
+
+def test_columns_added_are_told_for_analyses_that_can_add_them():
+    could = {"covariates": 60, "columns_in_models": 63, "options": {"basis": "products"}}
+    none = {**could, "columns_in_models": 60}
+    other = {**could, "options": {"basis": "linear"}}
+    assert columns_added({"a": could, "b": none, "c": other}) == {"columns_added": [0, 3]}
+    assert columns_added({"a": could}) == {"columns_added": [3]}
+    assert columns_added({"c": other, "d": {"options": {}}}) == {}

@@ -77,25 +77,15 @@ def design(view: View) -> list[Block]:
     if words.has(own):
         blocks.append(Para(words(own)))
     if view.trials:
-        said = {k: words(f"design.{k}") for k in ("trial", "risk", "covariates", "censoring")}
-        said["covariates"] += _added(view)
-        blocks.append(Bullets([(words(f"design.{k}_head"), text) for k, text in said.items()]))
+        blocks.append(
+            Bullets(
+                [
+                    (words(f"design.{k}_head"), words(f"design.{k}"))
+                    for k in ("trial", "risk", "covariates", "censoring")
+                ]
+            )
+        )
     return [*blocks, Sub(words("design.protocol")), Facts(rows)]
-
-
-def _added(view: View) -> str:
-    """A sentence on the columns that the models of who gets a programme were found to lack."""
-    runs = view.material.manifest.get("analyses", {}).values()
-    added = [
-        max(run["columns_in_models"] - run["covariates"], 0)
-        for run in runs
-        if "columns_in_models" in run and run["options"].get("basis") == "products"
-    ]
-    if not added:
-        return ""
-    low, high = min(added), max(added)
-    number = str(high) if low == high else view.words("word.from_to", low=low, high=high)
-    return " " + view.words("design.added", number=number)
 
 
 def shown(view: View, kind: str, value: Any) -> str:
@@ -108,7 +98,7 @@ def shown(view: View, kind: str, value: Any) -> str:
     if isinstance(value, bool):
         return words("word.yes" if value else "word.no")
     if isinstance(value, list | tuple):
-        if kind in ("entry", "ages", "depth_window") and len(value) == 2:
+        if kind in ("entry", "ages", "depth_window", "columns_added") and len(value) == 2:
             return words("word.from_to", low=value[0], high=value[1])
         return ", ".join(shown(view, kind, item) for item in value)
     if isinstance(value, int | float):

@@ -28,6 +28,16 @@ ROLLOUT_LIMITS = (
 SHOWN = ("study", "spec_sha256", "seed", "data", "versions", "python", "command")
 
 
+def columns_added(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Fewest and most columns that analyses added to the covariates; {} where none could be added."""
+    added = [
+        max(run["columns_in_models"] - run["covariates"], 0)
+        for run in runs.values()
+        if "columns_in_models" in run and run["options"].get("basis") == "products"
+    ]
+    return {"columns_added": sorted({min(added), max(added)})} if added else {}
+
+
 def material(
     spec: StudySpec,
     *,
@@ -42,6 +52,7 @@ def material(
     ``released`` has estimates and attrition, and truth and published where there are any.
     """
     own = {key: _both(text) for key, text in spec.labels.items()}
+    facts = {**facts, **columns_added(manifest["analyses"])}
     shown = {name: manifest[name] for name in SHOWN if name in manifest}
     common: dict[str, Any] = {
         "slug": spec.slug,
