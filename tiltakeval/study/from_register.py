@@ -10,8 +10,7 @@ from typing import Any
 
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.design.from_population import design_from_population
-from tiltakeval.engine import Engine, connect
-from tiltakeval.errors import InputError
+from tiltakeval.engine import connect
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.lockin import lock_in
@@ -20,8 +19,7 @@ from tiltakeval.months import parse_month
 from tiltakeval.population.spec import PopulationSpec
 from tiltakeval.population.trials import Population, build_population
 from tiltakeval.programmes import catalogue
-from tiltakeval.registers import quality
-from tiltakeval.registers.read import Registers, read_registers
+from tiltakeval.registers.read import Registers
 from tiltakeval.study.against import common_pairs, compare, own_pairs, takes_a_pass
 from tiltakeval.study.estimator import (
     Checked,
@@ -33,13 +31,11 @@ from tiltakeval.study.estimator import (
 )
 from tiltakeval.study.found import Found
 from tiltakeval.study.hazards import hazards
-from tiltakeval.study.known_truth import TIMES, known_truth, world_beside
+from tiltakeval.study.known_truth import TIMES, known_truth
 from tiltakeval.study.leaving import leaving
+from tiltakeval.study.opened import MEMORY_LIMIT, open_register, read_checked
 from tiltakeval.study.spec_register import AGAINST, Analysis, Base, RegisterStudy
 from tiltakeval.study.stages import Stages
-from tiltakeval.study.synthesize import default_register
-
-MEMORY_LIMIT = "2GB"
 
 
 @dataclass
@@ -62,23 +58,16 @@ def run(
     stages: Stages,
 ) -> Found:
     """Every analysis on every base population, checks first. Raises InputError."""
-    if data is not None and persons is not None:
-        raise InputError(
-            "--persons is the size of an invented register, and an extract is given",
-            remedy="Leave out --persons or --data.",
-        )
     estimators = {
         a.key: estimator_of(a.estimator, defaults(spec.inference, spec.seed), a.options)
         for a in spec.models
     }
-    world = spec.register_.split(":")[1]
-    size = spec.persons if persons is None else persons
-    folder = data or default_register(work, world, size, stages=stages)
-    synthetic = is_synthetic(folder)
-    truth_of = world_beside(folder) if synthetic and spec.truth else None
+    opened = open_register(spec, data, work, persons, stages)
+    synthetic, truth_of = opened.synthetic, opened.truth_of
     gathered = _Gathered()
     with connect(memory_limit=MEMORY_LIMIT) as engine:
-        registers = read_checked(folder, source, engine, gathered, stages)
+        registers, findings = read_checked(opened.folder, source, engine, stages)
+        gathered.checks += findings
         for base in spec.base:
             analyse_base(spec, base, registers, estimators, gathered, stages)
         fingerprint, count = registers.fingerprint, engine.count(registers["persons"])
@@ -106,23 +95,6 @@ def run(
             "persons": count if synthetic else None,
         },
     )
-
-
-def is_synthetic(folder: Path) -> bool:
-    """Whether the extract is an invented register: its world lies beside the tables."""
-    return (folder / "world.toml").is_file()
-
-
-def read_checked(
-    folder: Path, source: str, engine: Engine, gathered: _Gathered, stages: Stages
-) -> Registers:
-    """The registers, refused when the quality rules find errors."""
-    with stages.stage("reading and checking the extract"):
-        registers = read_registers(folder, engine=engine, catalogue=catalogue.load(), source=source)
-        findings = quality.check_registers(registers)
-        quality.raise_errors(findings)
-        gathered.checks += findings
-    return registers
 
 
 def analyse_base(

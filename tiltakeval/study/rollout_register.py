@@ -18,12 +18,11 @@ from tiltakeval.population.rollout import OfficePeriods, office_periods
 from tiltakeval.programmes import catalogue
 from tiltakeval.study.estimator import defaults, estimator_of, scoped
 from tiltakeval.study.found import Found
-from tiltakeval.study.from_register import MEMORY_LIMIT, _Gathered, is_synthetic, read_checked
-from tiltakeval.study.known_truth import TIMES, TRUTH_SEED, threads, world_beside
+from tiltakeval.study.known_truth import TIMES, TRUTH_SEED, threads
+from tiltakeval.study.opened import MEMORY_LIMIT, open_register, read_checked
 from tiltakeval.study.rollouts import large_cohorts, run_rollout
 from tiltakeval.study.spec_rollout_register import RegisterRolloutStudy
 from tiltakeval.study.stages import Stages
-from tiltakeval.study.synthesize import default_register
 from tiltakeval.synthetic.rollout_truth import rollout_truth
 from tiltakeval.synthetic.world import World
 
@@ -40,30 +39,21 @@ def run(
     stages: Stages,
 ) -> Found:
     """Every analysis of the roll-out. Raises InputError."""
-    if data is not None and persons is not None:
-        raise InputError(
-            "--persons is the size of an invented register, and an extract is given",
-            remedy="Leave out --persons or --data.",
-        )
     estimators = {
         a.key: estimator_of(a.estimator, defaults(spec.inference, spec.seed), a.options)
         for a in spec.analysis
     }
-    size = spec.persons if persons is None else persons
-    world = spec.register_.split(":")[1]
-    folder = data or default_register(work, world, size, stages=stages)
-    synthetic = is_synthetic(folder)
-    truth_of = world_beside(folder) if synthetic and spec.truth else None
-    gathered = _Gathered()
+    opened = open_register(spec, data, work, persons, stages)
+    synthetic, truth_of = opened.synthetic, opened.truth_of
     with connect(memory_limit=MEMORY_LIMIT) as engine:
-        registers = read_checked(folder, source, engine, gathered, stages)
+        registers, findings = read_checked(opened.folder, source, engine, stages)
         with stages.stage(
             f"{spec.rollout.programme}: the eligible by office and {spec.rollout.period}"
         ):
             found = office_periods(registers, catalogue.load(), spec.declared())
         fingerprint, count = registers.fingerprint, engine.count(registers["persons"])
     panel = panel_of(found, covariates=spec.rollout.covariates)
-    checks = [*gathered.checks, *composition_check(found, spec)]
+    checks = [*findings, *composition_check(found, spec)]
     parts, runs = [], {}
     attrition = Attrition()
     for number, analysis in enumerate(spec.analysis):

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from tiltakeval.estimators.did.propensity import independent
 from tiltakeval.estimators.numerics.groups import Groups
+from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -15,9 +15,9 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimators.did.imputation_cells import bits
 from tiltakeval.estimators.did.imputation_fit import Baseline, blocks
 from tiltakeval.estimators.did.level import Support
-from tiltakeval.estimators.did.propensity import independent
 from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.numerics.groups import Groups
+from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -14,9 +14,9 @@ from tiltakeval.estimators.did.batches import Support, batches
 from tiltakeval.estimators.did.cell_fit import Method, effects, weigh
 from tiltakeval.estimators.did.leverage import spread
 from tiltakeval.estimators.did.plan import Cell
-from tiltakeval.estimators.did.propensity import independent
 from tiltakeval.estimators.did.sorted_units import sort_units
 from tiltakeval.estimators.numerics.groups import Groups
+from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

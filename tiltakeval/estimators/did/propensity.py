@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tiltakeval.numerics.independent import independent
+
 Floats = NDArray[np.float64]
 
-#: A column is collinear when less than this share of its variance is left by those before it.
-COLLINEAR = 1e-10
 #: A fitted propensity above this is one: such a unit has nobody to be compared with.
 CERTAIN = 1 - 1e-6
 _ITERATIONS = 60
@@ -29,21 +29,6 @@ class Propensity:
     information: Floats
     coef: Floats
     reason: str = ""
-
-
-def independent(gram: Floats) -> list[int]:
-    """Columns that aren't linear combinations of those before them, from their Gram matrix [p, p].
-
-    Pivots of a Cholesky factorisation in the given order, relative to each column's sum of squares.
-    """
-    left = np.array(gram, dtype=np.float64)
-    own = np.diag(left).copy()
-    kept: list[int] = []
-    for j in range(left.shape[0]):
-        if own[j] > 0 and left[j, j] > COLLINEAR * own[j]:
-            kept.append(j)
-            left -= np.outer(left[:, j], left[j, :]) / left[j, j]
-    return kept
 
 
 def weighted_gram(basis: Floats, weight: Floats) -> Floats:

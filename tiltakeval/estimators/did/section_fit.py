@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.estimators.did.cell_fit import Method
-from tiltakeval.estimators.did.propensity import fit_propensity, independent, weighted_gram
+from tiltakeval.estimators.did.propensity import fit_propensity, weighted_gram
+from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
