@@ -24,14 +24,14 @@ from tiltakeval.estimates.few_clusters.moments import moments_of_rows
 from tiltakeval.estimates.few_clusters.robust import cr1
 from tiltakeval.estimates.few_clusters.wild import wild_of_regression
 from tiltakeval.estimators import build
-from tiltakeval.estimators.did.few_clusters import Choice, FewClusters
-from tiltakeval.estimators.did.few_clusters_permutation import (
+from tiltakeval.estimators.did.few_clusters.inference import Choice, FewClusters
+from tiltakeval.estimators.did.few_clusters.permutation import (
     assignments,
     count_assignments,
     strata_of,
 )
-from tiltakeval.estimators.did.few_clusters_regression import static_moments
-from tiltakeval.estimators.did.few_clusters_rows import some_units, start_of_cluster
+from tiltakeval.estimators.did.few_clusters.regression import static_moments
+from tiltakeval.estimators.did.few_clusters.rows import some_units, start_of_cluster
 
 
 def test_effective_number_is_that_of_carter_schnepel_and_steigerwald() -> None:

@@ -19,8 +19,8 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast, with_bands
 from tiltakeval.estimates.inference import correction
 from tiltakeval.estimators import build
-from tiltakeval.estimators.did import batches
-from tiltakeval.estimators.did.sorted_units import SortedUnits
+from tiltakeval.estimators.did.cells import batches
+from tiltakeval.estimators.did.cells.sorted_units import SortedUnits
 
 SETS = {
     "mpdta": {

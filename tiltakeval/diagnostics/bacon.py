@@ -10,8 +10,8 @@ import pandas as pd
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.two_way.bacon import FORBIDDEN
 from tiltakeval.estimators.did.two_way_effects import TwoWayEffects
-from tiltakeval.estimators.did.two_way_effects_bacon import FORBIDDEN
 
 #: Largest share of the weight on comparisons with units already treated.
 ALREADY_TREATED = 0.10

@@ -45,7 +45,7 @@ class Entry:
         """Options that every estimator of the design has beside its own."""
         if self.design != "staggered":
             return ()
-        return (import_module("tiltakeval.estimators.did.few_clusters").Choice,)
+        return (import_module("tiltakeval.estimators.did.few_clusters.inference").Choice,)
 
 
 ESTIMATORS: Mapping[str, Entry] = {
@@ -140,7 +140,7 @@ ESTIMATORS: Mapping[str, Entry] = {
         design="staggered",
     ),
     "twfe_event_study": Entry(
-        "did.two_way_effects_events",
+        "did.event_study",
         "TwoWayEventStudy",
         "two-way fixed effects with leads and lags, and what they mix",
         design="staggered",
@@ -178,6 +178,6 @@ def build(key: str, **options: Any) -> Any:
         if name not in known:
             raise unknown("option", name, known, where=key)
     if entry.design == "staggered":
-        few = import_module("tiltakeval.estimators.did.few_clusters")
+        few = import_module("tiltakeval.estimators.did.few_clusters.inference")
         return few.with_choice(key, entry.load(), {**entry.fixed, **options})
     return entry.load()(**entry.fixed, **options)

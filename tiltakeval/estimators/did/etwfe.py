@@ -11,9 +11,9 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.plan import cells
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
-from tiltakeval.estimators.did.two_way_effects_cells import anticipating, cell_level
-from tiltakeval.estimators.did.two_way_effects_columns import sample_of
-from tiltakeval.estimators.did.two_way_effects_result import (
+from tiltakeval.estimators.did.two_way.cells import anticipating, cell_level
+from tiltakeval.estimators.did.two_way.columns import sample_of
+from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     Errors,
     check_options,
@@ -37,7 +37,7 @@ class ExtendedTwoWay:
 
     ``shares``: cohorts weigh by their numbers of units, whose sampling, like that of m_g, is part of the
     errors (``estimated``), or by the rows of each cell with both taken as given, as diff-diff has it
-    (``fixed``). ``errors`` names a small-sample convention (`two_way_effects_result.small_sample`);
+    (``fixed``). ``errors`` names a small-sample convention (`two_way.result.small_sample`);
     ``balance`` and ``min_clusters`` as in `GroupTimeATT`.
     """
 

@@ -13,6 +13,7 @@ from tiltakeval.design.sections import StaggeredSections
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.cells.section_level import estimate_sections
 from tiltakeval.estimators.did.level import Level, estimate_level
 from tiltakeval.estimators.did.plan import Cell, cells
 from tiltakeval.estimators.did.result import (
@@ -23,7 +24,6 @@ from tiltakeval.estimators.did.result import (
     strata_of,
 )
 from tiltakeval.estimators.did.rows import Rows, levels_of
-from tiltakeval.estimators.did.section_level import estimate_sections
 from tiltakeval.estimators.numerics.groups import Groups
 
 Bools = NDArray[np.bool_]

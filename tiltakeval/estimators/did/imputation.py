@@ -14,7 +14,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.aggregate import Average
-from tiltakeval.estimators.did.imputation_run import Choices, event_times, impute, treated_cells
+from tiltakeval.estimators.did.imputed.run import Choices, event_times, impute, treated_cells
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.aggregate import Average
-from tiltakeval.estimators.did.batches import Support, batches
-from tiltakeval.estimators.did.cell_fit import Method, effects, weigh
-from tiltakeval.estimators.did.leverage import spread
+from tiltakeval.estimators.did.cells.batches import Support, batches
+from tiltakeval.estimators.did.cells.fit import Method, effects, weigh
+from tiltakeval.estimators.did.cells.leverage import spread
+from tiltakeval.estimators.did.cells.sorted_units import sort_units
 from tiltakeval.estimators.did.plan import Cell
-from tiltakeval.estimators.did.sorted_units import sort_units
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
 

@@ -14,13 +14,13 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
-from tiltakeval.estimators.did.stacked_stacks import Stack, pooled, separate, stacks_of
-from tiltakeval.estimators.did.two_way_effects_result import (
+from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     every_level,
     refuse_no_never,
     refuse_varying,
 )
+from tiltakeval.estimators.did.two_way.stacks import Stack, pooled, separate, stacks_of
 
 Bools = NDArray[np.bool_]
 

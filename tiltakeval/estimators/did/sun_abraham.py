@@ -14,9 +14,9 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.plan import cells
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
-from tiltakeval.estimators.did.two_way_effects_cells import anticipating, cell_level
-from tiltakeval.estimators.did.two_way_effects_columns import sample_of
-from tiltakeval.estimators.did.two_way_effects_result import (
+from tiltakeval.estimators.did.two_way.cells import anticipating, cell_level
+from tiltakeval.estimators.did.two_way.columns import sample_of
+from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     Errors,
     check_options,
@@ -37,7 +37,7 @@ class SunAbraham:
 
     ``shares``: cohorts weigh by their numbers of units, whose sampling is part of the errors
     (``estimated``), or by the rows of each cell, taken as given, as R's fixest and diff-diff have it
-    (``fixed``). ``errors`` names a small-sample convention (`two_way_effects_result.small_sample`).
+    (``fixed``). ``errors`` names a small-sample convention (`two_way.result.small_sample`).
     ``balance`` and ``min_clusters`` as in `GroupTimeATT`. Any pattern of missing rows: unit effects then
     borrow from all of a unit's rows, where group-time effects compare two periods only.
     """

@@ -13,16 +13,16 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Beside, Rows
-from tiltakeval.estimators.did.two_way_effects_against import against_cells, by_rows
-from tiltakeval.estimators.did.two_way_effects_bacon import by_type, decompose
-from tiltakeval.estimators.did.two_way_effects_columns import (
+from tiltakeval.estimators.did.two_way.against import against_cells, by_rows
+from tiltakeval.estimators.did.two_way.bacon import by_type, decompose
+from tiltakeval.estimators.did.two_way.columns import (
     Sample,
     blocks_of,
     sample_of,
     static_columns,
 )
-from tiltakeval.estimators.did.two_way_effects_fit import regress
-from tiltakeval.estimators.did.two_way_effects_result import (
+from tiltakeval.estimators.did.two_way.fit import regress
+from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     Errors,
     check_options,
@@ -34,7 +34,7 @@ from tiltakeval.estimators.did.two_way_effects_result import (
     too_few,
     two_way,
 )
-from tiltakeval.estimators.did.two_way_effects_weights import static_weights
+from tiltakeval.estimators.did.two_way.weights import static_weights
 from tiltakeval.estimators.numerics.groups import Groups
 
 Bools = NDArray[np.bool_]
@@ -51,7 +51,7 @@ class TwoWayEffects:
     checks say it plainly.
 
     Any pattern of missing rows; weights of units; errors clustered by the design's ``cluster``.
-    ``errors`` names the small-sample convention (see `two_way_effects_result.small_sample`): estimates
+    ``errors`` names the small-sample convention (see `two_way.result.small_sample`): estimates
     are the same. Intervals use t with G - 1 degrees of freedom (or the smaller side less one) under
     all of them. No estimate with fewer than ``min_clusters`` clusters treated, or untreated while others
     are treated, or twice that together.

@@ -12,7 +12,7 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import row_degrees
 from tiltakeval.estimates.inference import intervals
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.did.few_clusters_rows import (
+from tiltakeval.estimators.did.few_clusters.rows import (
     matched,
     set_columns,
     some_units,

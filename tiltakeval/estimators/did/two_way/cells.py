@@ -11,9 +11,9 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.rows import Rows
-from tiltakeval.estimators.did.two_way_effects_columns import Sample, blocks_of, cell_columns
-from tiltakeval.estimators.did.two_way_effects_fit import regress
-from tiltakeval.estimators.did.two_way_effects_result import (
+from tiltakeval.estimators.did.two_way.columns import Sample, blocks_of, cell_columns
+from tiltakeval.estimators.did.two_way.fit import regress
+from tiltakeval.estimators.did.two_way.result import (
     Errors,
     clusters_of,
     scale_of,

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.did.propensity import fit_propensity, weighted_gram
+from tiltakeval.estimators.did.cells.propensity import fit_propensity, weighted_gram
 from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]

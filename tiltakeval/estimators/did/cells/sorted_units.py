@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
-from tiltakeval.estimators.did.propensity import weighted_gram
+from tiltakeval.estimators.did.cells.propensity import weighted_gram
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.did.two_way_effects_columns import Sample, blocks_of, cell_columns
-from tiltakeval.estimators.did.two_way_effects_fit import regress
-from tiltakeval.estimators.did.two_way_effects_result import summed, test_of
+from tiltakeval.estimators.did.two_way.columns import Sample, blocks_of, cell_columns
+from tiltakeval.estimators.did.two_way.fit import regress
+from tiltakeval.estimators.did.two_way.result import summed, test_of
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]

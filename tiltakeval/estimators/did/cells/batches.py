@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.did.cell_fit import Weighing
+from tiltakeval.estimators.did.cells.fit import Weighing
+from tiltakeval.estimators.did.cells.sorted_units import SortedUnits, take
 from tiltakeval.estimators.did.plan import Cell, compared
-from tiltakeval.estimators.did.sorted_units import SortedUnits, take
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

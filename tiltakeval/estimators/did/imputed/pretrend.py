@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
-from tiltakeval.estimators.did.imputation_cells import bits
-from tiltakeval.estimators.did.imputation_fit import Baseline, blocks
+from tiltakeval.estimators.did.imputed.cells import bits
+from tiltakeval.estimators.did.imputed.fit import Baseline, blocks
 from tiltakeval.estimators.did.level import Support
 from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.numerics.groups import Groups

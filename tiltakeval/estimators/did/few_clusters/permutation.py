@@ -15,7 +15,7 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.few_clusters.inversion import Replications
 from tiltakeval.estimates.inference import correction
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.did.few_clusters_rows import (
+from tiltakeval.estimators.did.few_clusters.rows import (
     matched,
     set_columns,
     start_of_cluster,

@@ -15,15 +15,15 @@ from tiltakeval.estimates.lockin import CUMULATED_UNIT
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Beside, Rows
-from tiltakeval.estimators.did.two_way_effects_against import Weigh, against_cells
-from tiltakeval.estimators.did.two_way_effects_columns import (
+from tiltakeval.estimators.did.two_way.against import Weigh, against_cells
+from tiltakeval.estimators.did.two_way.columns import (
     Sample,
     blocks_of,
     event_columns,
     sample_of,
 )
-from tiltakeval.estimators.did.two_way_effects_fit import regress
-from tiltakeval.estimators.did.two_way_effects_result import (
+from tiltakeval.estimators.did.two_way.fit import regress
+from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     Errors,
     check_options,
@@ -36,7 +36,7 @@ from tiltakeval.estimators.did.two_way_effects_result import (
     too_few,
     two_way,
 )
-from tiltakeval.estimators.did.two_way_effects_weights import cell_weights, foreign_weight
+from tiltakeval.estimators.did.two_way.weights import cell_weights, foreign_weight
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]

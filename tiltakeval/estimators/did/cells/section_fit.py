@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.did.cell_fit import Method
-from tiltakeval.estimators.did.propensity import fit_propensity, weighted_gram
+from tiltakeval.estimators.did.cells.fit import Method
+from tiltakeval.estimators.did.cells.propensity import fit_propensity, weighted_gram
 from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.did.cell_fit import Weighing
+from tiltakeval.estimators.did.cells.fit import Weighing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.level import standard_covariates
-from tiltakeval.estimators.did.two_way_effects_fit import Block, Panel
+from tiltakeval.estimators.did.two_way.fit import Block, Panel
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

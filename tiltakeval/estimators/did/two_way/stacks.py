@@ -12,10 +12,10 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.rows import Beside
-from tiltakeval.estimators.did.two_way_effects_cells import cell_level
-from tiltakeval.estimators.did.two_way_effects_columns import Sample, sample_of
-from tiltakeval.estimators.did.two_way_effects_fit import Block, regress
-from tiltakeval.estimators.did.two_way_effects_result import summed, support_of, too_few
+from tiltakeval.estimators.did.two_way.cells import cell_level
+from tiltakeval.estimators.did.two_way.columns import Sample, sample_of
+from tiltakeval.estimators.did.two_way.fit import Block, regress
+from tiltakeval.estimators.did.two_way.result import summed, support_of, too_few
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]

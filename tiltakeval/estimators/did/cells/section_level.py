@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.sections import StaggeredSections
-from tiltakeval.estimators.did.batches import Support
-from tiltakeval.estimators.did.cell_fit import Method
+from tiltakeval.estimators.did.cells.batches import Support
+from tiltakeval.estimators.did.cells.fit import Method
+from tiltakeval.estimators.did.cells.section_fit import fit_section
 from tiltakeval.estimators.did.level import Fitted, Level, standard_covariates, too_few
 from tiltakeval.estimators.did.plan import Cell, compared
-from tiltakeval.estimators.did.section_fit import fit_section
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]

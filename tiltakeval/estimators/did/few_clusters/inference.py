@@ -23,10 +23,10 @@ from tiltakeval.estimates.few_clusters.weights import WEIGHTS
 from tiltakeval.estimates.few_clusters.wild import wild_of_regression
 from tiltakeval.estimates.inference import intervals
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.did.few_clusters_jackknife import jackknife_errors
-from tiltakeval.estimators.did.few_clusters_permutation import permuted
-from tiltakeval.estimators.did.few_clusters_regression import static_moments
-from tiltakeval.estimators.did.few_clusters_rows import set_columns, without_intervals
+from tiltakeval.estimators.did.few_clusters.jackknife import jackknife_errors
+from tiltakeval.estimators.did.few_clusters.permutation import permuted
+from tiltakeval.estimators.did.few_clusters.regression import static_moments
+from tiltakeval.estimators.did.few_clusters.rows import set_columns, without_intervals
 from tiltakeval.estimators.did.rows import levels_of
 
 Floats = NDArray[np.float64]

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.aggregate import Average
-from tiltakeval.estimators.did.imputation_fit import Baseline
+from tiltakeval.estimators.did.imputed.fit import Baseline
 from tiltakeval.estimators.did.level import Fitted, Support
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.numerics.groups import Groups

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.did.two_way_effects_columns import Sample
-from tiltakeval.estimators.did.two_way_effects_fit import Block, Regression
+from tiltakeval.estimators.did.two_way.columns import Sample
+from tiltakeval.estimators.did.two_way.fit import Block, Regression
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -15,8 +15,8 @@ from tiltakeval.estimates.inference import standard_errors
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.level import Support
 from tiltakeval.estimators.did.rows import levels_of
-from tiltakeval.estimators.did.two_way_effects_columns import Sample
-from tiltakeval.estimators.did.two_way_effects_fit import Block, Regression, scores
+from tiltakeval.estimators.did.two_way.columns import Sample
+from tiltakeval.estimators.did.two_way.fit import Block, Regression, scores
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
-from tiltakeval.estimators.did.imputation_cells import Imputed, Sharing
-from tiltakeval.estimators.did.imputation_fit import Baseline, along_line, fit_baseline
-from tiltakeval.estimators.did.imputation_pretrend import leads_of, pretrends
+from tiltakeval.estimators.did.imputed.cells import Imputed, Sharing
+from tiltakeval.estimators.did.imputed.fit import Baseline, along_line, fit_baseline
+from tiltakeval.estimators.did.imputed.pretrend import leads_of, pretrends
 from tiltakeval.estimators.did.level import Level, standard_covariates
 from tiltakeval.estimators.did.plan import Cell, cells
 from tiltakeval.estimators.did.rows import Rows, levels_of

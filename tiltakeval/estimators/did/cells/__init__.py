@@ -1,0 +1,1 @@
+"""One cohort in one period: units sorted, fits shared between cells, weights, leverage."""

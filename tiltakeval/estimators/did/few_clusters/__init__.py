@@ -1,0 +1,1 @@
+"""Inference where few clusters are treated."""

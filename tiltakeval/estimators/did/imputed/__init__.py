@@ -1,0 +1,1 @@
+"""Effects as what is left when untreated outcomes are imputed."""

@@ -1,0 +1,1 @@
+"""Regressions with unit and period effects from small moment matrices."""
