@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from tiltakeval.estimators.duration.mixture.likelihood import Mixing, log_densit
 from tiltakeval.estimators.duration.mixture.newton import Fit
 from tiltakeval.estimators.duration.mixture.panel import Panel, until
 from tiltakeval.estimators.duration.months.law import STEP, Numbers
-from tiltakeval.estimators.duration.months.paths import Rates, paths_of_each
+from tiltakeval.estimators.duration.months.paths import Paths, Rates, paths, paths_of_each
 from tiltakeval.estimators.duration.months.stages import Stages, few
 
 Floats = NDArray[np.float64]
@@ -126,19 +126,20 @@ class MixtureLaw:
         out[:, self._free] = np.tensordot(self._share_by_parameter(), each, ((1, 2), (0, 1))).T
         step_at = self._step_at(months)
 
-        def moved(**change: Floats) -> Floats:
-            """[N, J, m] what the numbers gain when logs of ``base`` or factors gain ``change``."""
+        def moved(follow: Callable[[Rates], Paths], **change: Floats) -> Floats:
+            """What the numbers gain when logs of ``base`` or factors gain ``change``: [N, J, m] where
+            ``follow`` gives the paths of each, [m] where it gives their mean."""
             up, down = (
                 replace(
                     rates, **{n: getattr(rates, n) * np.exp(sign * d) for n, d in change.items()}
                 )
                 for sign in (STEP, -STEP)
             )
-            return (numbers(paths_of_each(up)) - numbers(paths_of_each(down))) / (2 * STEP)
+            return (numbers(follow(up)) - numbers(follow(down))) / (2 * STEP)
 
         for e, t in enumerate(self._transitions):
             unit = np.eye(len(self.exits))[e]
-            level = rates.share[..., None] * moved(base=unit)
+            level = rates.share[..., None] * moved(paths_of_each, base=unit)
             used = np.flatnonzero(panel.active[t])
             by_covariate = (self._x[:, used] - panel.centre[used]).T @ level.sum(axis=1)
             out[:, position[t, used]] += (by_covariate / panel.scale[used, None]).T
@@ -147,15 +148,13 @@ class MixtureLaw:
             for s, k in enumerate(self._steps, 1):
                 if panel.active[t, k] and (step_at == s).any():
                     here = (step_at == s)[:, None, :, None] * unit
-                    found = np.tensordot(rates.share, moved(base=here), 2)
-                    out[:, position[t, k]] += found / panel.scale[k]
+                    out[:, position[t, k]] += moved(paths, base=here) / panel.scale[k]
             for stage in self.stages.column:
                 at_column = self._held(stage)
                 for k in np.unique(at_column[at_column >= 0]):
                     if panel.active[t, k]:
                         here = (at_column == k)[:, None] * unit
-                        found = np.tensordot(rates.share, moved(**{stage: here}), 2)
-                        out[:, position[t, k]] += found / panel.scale[k]
+                        out[:, position[t, k]] += moved(paths, **{stage: here}) / panel.scale[k]
         return out[:, self._free]
 
     def influence(self, jacobian: Floats) -> Influence:

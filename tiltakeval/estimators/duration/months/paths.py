@@ -173,22 +173,25 @@ def _follow(  # type: ignore[no-untyped-def]
 def _step(mass, hazard, factor, change, kept, gone):  # type: ignore[no-untyped-def]
     """Move a stage (``mass`` by age) one step on; returns what changes stage and adds to ``gone``."""
     oldest, exits = mass.shape[0] - 1, hazard.shape[0]
-    moved, leaving, staying = 0.0, 0.0, 1.0
+    moved, leaving, staying, last = 0.0, 0.0, 1.0, -1
     for m in range(oldest, -1, -1):
-        known = m < oldest  # whether the age above had the same hazards
-        for e in range(exits):
-            known = known and factor[m, e] == factor[m + 1, e]
+        here = mass[m]
+        if here <= 0.0:
+            continue
+        known = last >= 0  # whether the age before had the same hazards
+        if known:
+            for e in range(exits):
+                known = known and factor[m, e] == factor[last, e]
         if not known:
             leaving = 0.0
             for e in range(exits):
                 leaving += hazard[e] * factor[m, e]
             staying = np.exp(-leaving)
-        if mass[m] <= 0.0:
-            continue
+        last = m
         rate = leaving + change[m]
-        stay = mass[m] * staying
+        stay = here * staying
         stay *= kept[m]
-        lost = mass[m] - stay
+        lost = here - stay
         mass[m] = 0.0
         mass[min(m + 1, oldest)] += stay
         if rate > 0.0:
