@@ -54,10 +54,10 @@ def test_scores_equal_the_formula_unit_by_unit(target: str, censored: bool) -> N
     nuisance = estimator.nuisance(design)
     targets = make_targets(target, design, "all", present=nuisance.present)
     _, members = level_matrix(design)
-    work, places = pipeline._prepare(
+    work, places = pipeline.prepare(
         design, nuisance, targets, design.outcomes, 2, members, design.censor_weight, 3
     )
-    predictions = estimator._predict(work, 0)
+    predictions = estimator.predict(work, 0)
     scores = score(
         work.sums,
         propensity=work.propensity,
@@ -94,7 +94,7 @@ def test_results_are_the_same_for_one_and_two_threads() -> None:
     nuisance = estimator.nuisance(design)
     _, members = level_matrix(design)
     targets = make_targets("att", design, "none", present=nuisance.present)
-    work, _ = pipeline._prepare(design, nuisance, targets, design.outcomes, 2, members, None, 3)
+    work, _ = pipeline.prepare(design, nuisance, targets, design.outcomes, 2, members, None, 3)
     found = [
         score(
             work.sums,
@@ -103,7 +103,7 @@ def test_results_are_the_same_for_one_and_two_threads() -> None:
             w=work.w,
             levels=work.levels,
             block=work.block,
-            predictions=estimator._predict(work, 0),
+            predictions=estimator.predict(work, 0),
             layout=work.layout,
             groups=work.groups,
             threads=threads,

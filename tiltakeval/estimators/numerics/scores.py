@@ -6,6 +6,13 @@ With T the target arms, S a subgroup's indicator (times the unit's weight, legal
     psi(a, T) = S [ 1{A in T} mu_a(X) + 1{A = a} (e_T / e_a)(Y - mu_a(X)) ] / E[S 1{A in T}].
 
 T = all arms gives the ATE, T = {a} the ATT, T = any programme compares programmes on the same people.
+The overlap target weighs units by h = 1 / sum_b (1 / e_b) instead (Li & Li 2019, Annals of Applied
+Statistics 13:2389-2415). As h is a function of the propensities, a score that estimating them doesn't
+bias adds sum_b (dh / de_b)(1{A = b} - e_b)(mu_a - theta_a), and dh / de_b = h^2 / e_b^2, so that
+
+    psi(a) = S [ H mu_a(X) + 1{A = a} (h / e_a)(Y - mu_a(X)) ] / E[S H],      H = (h / e_A)^2:
+
+the form above with H for the indicator of T and h for e_T.
 Sums over groups are matrix products of slices, so no array of n x scores is ever made.
 """
 
@@ -37,11 +44,15 @@ class Mean:
 
 @dataclass(frozen=True)
 class TargetSums:
-    """What one target needs. ``target_arms`` T, ``required`` arms (S), ``means`` in order."""
+    """What one target needs. ``target_arms`` T, ``required`` arms (S), ``means`` in order.
+
+    With ``overlap`` units are weighted by how well their covariates are met in every arm of T.
+    """
 
     target_arms: tuple[int, ...]
     required: tuple[int, ...]
     means: tuple[Mean, ...]
+    overlap: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,19 +178,20 @@ def _add_chunk(
             out[g] += ws[part].T @ value[part]
 
     for t, target in enumerate(targets):
-        s = w[rows] * allowed[rows][:, list(target.required)].all(axis=1)
+        open_to = w[rows] * allowed[rows][:, list(target.required)].all(axis=1)
         in_target = arm in target.target_arms
+        ratio = ratio_to_arm(e, target.target_arms, arm, overlap=target.overlap)
+        s = open_to * ratio**2 if target.overlap else open_to
         if in_target:
             ones = np.ones((s.size, 1)) if seen is None else seen.astype(np.float64)
             add(count[t], s, ones)
-        ratio = _ratio(e, target.target_arms, arm)
         for j, mean in enumerate(target.means):
             own = mean.arm == arm
             if own and target.target_arms == (arm,) and mean.censor is None:
                 add(psi[t][:, j], s, y)  # the regression cancels: the arm's own mean
                 continue
             if own:
-                add(psi[t][:, j], s * ratio, residual(mean))
+                add(psi[t][:, j], open_to * ratio, residual(mean))
             if in_target and predictions.linear and seen is None:
                 assert predictions.x is not None
                 beta = predictions.beta[mean.model][fold]
@@ -191,8 +203,58 @@ def _add_chunk(
                 add(psi[t][:, j], s, mu(mean.model))
 
 
-def _ratio(e: Floats, target_arms: Sequence[int], arm: int) -> NDArray[np.float64]:
-    """e_T / e_arm [rows], 0 where the arm isn't open to the unit."""
+def ratio_to_arm(
+    e: Floats, target_arms: Sequence[int], arm: int, *, overlap: bool = False
+) -> NDArray[np.float64]:
+    """e_T / e_arm [rows], with ``overlap`` h / e_arm; 0 where the arm isn't open to the unit."""
     own = e[:, arm]
+    if overlap:
+        others = e[:, list(target_arms)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(own > 0, 1.0 / (own[:, None] / others).sum(axis=1), 0.0)
     total = e[:, list(target_arms)].sum(axis=1)
     return np.where(own > 0, total / np.where(own > 0, own, 1.0), 0.0)
+
+
+def unit_scores(
+    target: TargetSums,
+    *,
+    arm: NDArray[np.integer],
+    propensity: Floats,
+    block: OutcomeBlock,
+    predictions: Predictions,
+    layout: Layout,
+    column: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of one outcome column, unit by unit: psi [n, J], mu [n, J] and the target's weight [n].
+
+    Sorted like ``layout``. For targets whose units are all those open to the arms compared: the mean
+    of psi with that weight (times the sampling weight) is the mean of ``target.means[j].arm``. A unit's
+    psi is mu + 1{A = a} (Y - mu) / e_a; with ``overlap`` the weight is H, and psi has e_a / h for
+    1 / e_a. Units where the outcome isn't observed have psi NaN.
+    """
+    n, many = arm.size, len(target.means)
+    psi, fitted = np.zeros((n, many)), np.zeros((n, many))
+    weight = np.ones(n)
+    for f in range(layout.folds):
+        for b in range(layout.block.shape[1]):
+            rows = layout.rows(f, b)
+            if rows.stop == rows.start:
+                continue
+            y = block.y[rows, column].astype(np.float64)
+            e = propensity[rows]
+            ratio = ratio_to_arm(e, target.target_arms, b, overlap=target.overlap)
+            weight[rows] = ratio**2 if target.overlap else 1.0
+            for j, mean in enumerate(target.means):
+                mu = predictions.of(mean.model, f, rows)[:, column]
+                fitted[rows, j] = mu
+                psi[rows, j] = mu
+                if mean.arm == b:
+                    residual = y - mu
+                    if mean.censor is not None:
+                        residual = residual * mean.censor[rows][:, block.horizon[column]]
+                    lift = 1.0 / np.where(ratio > 0, ratio, 1.0) if target.overlap else ratio
+                    psi[rows, j] += lift * residual
+    if block.observed is not None:
+        psi[~block.observed[:, block.pattern[column]]] = np.nan
+    return psi + block.centre[column], fitted + block.centre[column], weight

@@ -36,7 +36,8 @@ class AIPW:
 
     Cross-fitting after Chernozhukov et al. (2018); several arms and targets after Cattaneo (2010).
     ``target`` says whose effect: att (each programme's own participants), ate (all units),
-    programmes (all programmes on the same people: participants of any, eligible for all).
+    programmes (all programmes on the same people: participants of any, eligible for all), overlap
+    (all that could have entered every arm, weighted towards those met in all of them).
     ``contrasts`` adds programme against programme. ``seeds`` > 1 gives the median over that many
     ways of dealing folds (a tuple names them). ``floor`` and a single ``trim`` are relative to the
     arm's share of all units; ``trim`` = (low, high) drops units outside that range of the propensity
@@ -138,14 +139,15 @@ class AIPW:
             w=work.w,
             levels=work.levels,
             block=work.block,
-            predictions=self._predict(work, seed),
+            predictions=self.predict(work, seed),
             layout=work.layout,
             groups=work.groups,
             main=work.main,
         )
         return found.theta, found.z
 
-    def _predict(self, work: Work, seed: int) -> Predictions:
+    def predict(self, work: Work, seed: int) -> Predictions:
+        """Cross-fitted outcome predictions of every regression of ``work``."""
         shared: dict[str, Any] = {
             "x": work.x,
             "w": work.w,

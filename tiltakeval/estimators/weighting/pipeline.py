@@ -18,7 +18,7 @@ from tiltakeval.estimates.inference import Influence
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.numerics.layout import Layout, OutcomeBlock, make_layout, outcome_block
 from tiltakeval.estimators.numerics.ridge import Regression
-from tiltakeval.estimators.numerics.scores import Mean, TargetSums
+from tiltakeval.estimators.numerics.scores import Mean, TargetSums, ratio_to_arm
 from tiltakeval.estimators.numerics.threads import one_thread
 from tiltakeval.estimators.weighting.nuisance import Nuisance
 from tiltakeval.estimators.weighting.rows import (
@@ -88,7 +88,7 @@ def estimate_weighting(
         nuisance = first if i == 0 else estimator.nuisance(design, seed=seed)
         for kind, outcomes, names, _ in jobs:
             censor = None if kind == "placebo" else design.censor_weight
-            work, places = _prepare(
+            work, places = prepare(
                 design, nuisance, targets, outcomes, len(names), members, censor, folds
             )
             with one_thread():
@@ -131,7 +131,7 @@ def estimate_weighting(
     )
 
 
-def _prepare(
+def prepare(
     design: CrossSection,
     nuisance: Nuisance,
     targets: Sequence[Target],
@@ -141,6 +141,8 @@ def _prepare(
     censor: Floats | None,
     folds: int,
 ) -> tuple[Work, list[Place]]:
+    """The sorted arrays for ``outcomes`` [n, T, ``names``] and, per target, where a pair finds its
+    means. ``members`` [n, L] are subgroups, ``censor`` [n, T, A] the comparison's weights."""
     kept = np.flatnonzero(nuisance.kept)
     layout = make_layout(
         fold=nuisance.fold[kept],
@@ -167,7 +169,7 @@ def _prepare(
         names=names,
         groups=nuisance.groups.size,
         main=nuisance.groups.count,
-        sums=tuple(TargetSums(t.arms, t.required, m[0]) for t, m in zip(targets, means)),
+        sums=tuple(TargetSums(t.arms, t.required, m[0], t.overlap) for t, m in zip(targets, means)),
         regressions=tuple(regressions),
     )
     return work, [m[1] for m in means]
@@ -217,9 +219,7 @@ def _plan(
 
 
 def _support(work: Work, target: Target, pair: tuple[int, int], censor: Floats | None) -> Support:
-    e = work.propensity
-    own = e[:, pair[1]]
-    ratio = e[:, list(target.arms)].sum(axis=1) / np.where(own > 0, own, 1.0)
+    ratio = ratio_to_arm(work.propensity, target.arms, pair[1], overlap=target.overlap)
     return count_support(
         arm=work.arm,
         pair=pair,

@@ -9,22 +9,24 @@ from typing import Literal
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
 
-TargetName = Literal["att", "ate", "programmes"]
+TargetName = Literal["att", "ate", "programmes", "overlap"]
 Contrasts = Literal["none", "all"] | Sequence[Sequence[str]]
-TARGETS = ("att", "ate", "programmes")
+TARGETS = ("att", "ate", "programmes", "overlap")
 
 
 @dataclass(frozen=True)
 class Target:
     """``arms`` T whose units are described, ``required`` arms they must be able to enter, the pairs.
 
-    ``label`` becomes part of the result's population.
+    ``label`` becomes part of the result's population. With ``overlap`` units count by how well they
+    are met in every arm of T (``numerics.scores``).
     """
 
     label: str
     arms: tuple[int, ...]
     required: tuple[int, ...]
     pairs: tuple[tuple[int, int], ...]
+    overlap: bool = False
 
     def terms(self, pair: tuple[int, int]) -> tuple[str, ...]:
         """What is reported of a pair: the effect and, unless another pair has them, the two means."""
@@ -45,6 +47,7 @@ def make_targets(
 
     att: each programme on its own participants. ate: each on all units that could enter it.
     programmes: all programmes on the units in any of them that could have entered every one.
+    overlap: all units that could have entered every arm, weighted by overlap.
     A contrast of two programmes is made on the units in either (att) or all units (ate) that could
     have entered both.
     """
@@ -56,6 +59,9 @@ def make_targets(
     if name == "programmes":
         with_none = [(a, 0) for a in programmes]
         return (Target("programmes", tuple(programmes), everyone, (*with_none, *pairs)),)
+    if name == "overlap":
+        with_none = [(a, 0) for a in programmes]
+        return (Target("overlap", everyone, everyone, (*with_none, *pairs), overlap=True),)
     if name == "att":
         own = [Target("att", (a,), (a, 0), ((a, 0),)) for a in programmes]
         return (*own, *(Target("either", tuple(sorted(pair)), pair, (pair,)) for pair in pairs))

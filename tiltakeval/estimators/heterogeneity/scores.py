@@ -1,0 +1,352 @@
+"""Scores of units: the cross-fitted doubly robust outcome of everyone under every arm.
+
+Averages, subgroup effects, projections, tests and the values of assignment rules are all weighted
+means of the columns of ``psi``. The scores are those that the averages of ``weighting.aipw`` sum: same
+propensities, same outcome regressions, same folds and clusters, so that their influences combine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.design.cross_section import CrossSection, Subgroup
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimators.numerics.groups import Groups
+from tiltakeval.estimators.numerics.scores import unit_scores as scores_of_units
+from tiltakeval.estimators.numerics.threads import one_thread
+from tiltakeval.estimators.weighting.aipw import AIPW
+from tiltakeval.estimators.weighting.nuisance import Nuisance
+from tiltakeval.estimators.weighting.pipeline import prepare
+from tiltakeval.estimators.weighting.targets import Target
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """What the scores are of; ``population`` includes the target (``jobseeker:common``)."""
+
+    outcome: str
+    horizon: int | None
+    unit: str
+    population: str
+    estimand: str
+    time_origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The scores of one way of dealing folds: psi, fitted, propensity [n, A], fold, weight [n]."""
+
+    psi: NDArray[np.float64]
+    fitted: NDArray[np.float64]
+    propensity: NDArray[np.float64]
+    fold: NDArray[np.int16]
+    weight: NDArray[np.float64]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitScores:
+    """n units that could have entered every one of A arms (arm 0 the comparison), in the design's order.
+
+    ``psi`` [n, A] doubly robust scores: their mean with ``weight`` [n] (sampling times target weight)
+    is the mean outcome had everybody been in that arm, and psi[:, a] - psi[:, 0] are scores of effects.
+    ``fitted`` [n, A] cross-fitted outcome predictions, ``propensity`` [n, A] cross-fitted, positive,
+    adding up to one over the arms compared. ``arm`` [n] position in ``arms``, ``y`` [n] observed
+    outcome, ``fold`` [n] the fold each unit was held out in (whole clusters), ``cluster`` [n] numbered
+    densely, ``x`` [n, p] the covariates ``names``. ``units`` [n] are positions in the design;
+    ``groups`` (of the whole design) deal clusters for influence. With several seeds ``psi``, ``fitted``,
+    ``propensity`` and ``weight`` are means over the ``splits`` and ``fold`` is the first's; what is
+    linear in psi is computed for every split and the median taken (``rows.over_splits``).
+    ``excluded`` counts units of the design that are not scored, by reason.
+    """
+
+    arms: tuple[str, ...]
+    psi: NDArray[np.float64]
+    fitted: NDArray[np.float64]
+    propensity: NDArray[np.float64]
+    arm: NDArray[np.int64]
+    y: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    cluster: NDArray[np.int64]
+    fold: NDArray[np.int16]
+    x: NDArray[np.float64]
+    names: tuple[str, ...]
+    subgroups: Mapping[str, Subgroup]
+    labels: Labels
+    units: NDArray[np.int64]
+    groups: Groups
+    cluster_kind: str = "person"
+    target: str = "common"
+    splits: tuple[Split, ...] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Number of units scored."""
+        return int(self.arm.size)
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+        return int(self.fold.max()) + 1
+
+    @property
+    def effects(self) -> NDArray[np.float64]:
+        """[n, A - 1] scores of the effects of arms 1, 2, ... against arm 0."""
+        return self.psi[:, 1:] - self.psi[:, :1]
+
+    @property
+    def fitted_effects(self) -> NDArray[np.float64]:
+        """[n, A - 1] differences of the fitted outcomes: a first guess of individual effects."""
+        return self.fitted[:, 1:] - self.fitted[:, :1]
+
+    def of_split(self, number: int) -> UnitScores:
+        """The scores of one way of dealing folds alone."""
+        one = self.splits[number]
+        return replace(
+            self,
+            psi=one.psi,
+            fitted=one.fitted,
+            propensity=one.propensity,
+            fold=one.fold,
+            weight=one.weight,
+            splits=(one,),
+        )
+
+    def take(self, keep: NDArray) -> UnitScores:
+        """Some of the units (a mask or positions); groups stay those of the whole design."""
+
+        def cut(split: Split) -> Split:
+            return Split(
+                psi=split.psi[keep],
+                fitted=split.fitted[keep],
+                propensity=split.propensity[keep],
+                fold=split.fold[keep],
+                weight=split.weight[keep],
+                seed=split.seed,
+            )
+
+        return replace(
+            self,
+            psi=self.psi[keep],
+            fitted=self.fitted[keep],
+            propensity=self.propensity[keep],
+            arm=self.arm[keep],
+            y=self.y[keep],
+            weight=self.weight[keep],
+            cluster=np.unique(self.cluster[keep], return_inverse=True)[1].reshape(-1),
+            fold=self.fold[keep],
+            x=self.x[keep],
+            units=self.units[keep],
+            subgroups={
+                name: Subgroup(levels=group.levels, codes=group.codes[keep])
+                for name, group in self.subgroups.items()
+            },
+            splits=tuple(cut(split) for split in self.splits),
+        )
+
+
+def unit_scores(
+    design: CrossSection,
+    options: AIPW,
+    *,
+    outcome: str | None = None,
+    horizon: int | None = None,
+    arms: Sequence[str] | None = None,
+    nuisances: Sequence[Nuisance] | None = None,
+) -> UnitScores:
+    """Scores of one outcome at one horizon for the units jointly eligible for all ``arms`` compared.
+
+    ``options`` an ``AIPW`` with its learners, folds, seeds, trimming; ``target`` "overlap" weighs units
+    by overlap, every other describes all of them ("common"). ``outcome`` and ``horizon`` may be left out
+    where there is one. ``arms`` (the comparison first) defaults to every arm large enough; units in
+    other arms are not scored. ``nuisances`` of `nuisances_for` saves fitting propensities again for
+    another outcome or month. Raises InputError.
+    """
+    t, k = _column(design, outcome, horizon)
+    found = nuisances_for(design, options) if nuisances is None else tuple(nuisances)
+    compared = _compared(design, found[0], arms)
+    inside, excluded = _common(design, found[0], compared, design.outcomes[:, t, k])
+    splits = [
+        _split(design, options, nuisance, seed, compared, inside, t, k)
+        for nuisance, seed in zip(found, options.all_seeds, strict=True)
+    ]
+    position = np.full(len(design.arms), -1)
+    position[list(compared)] = np.arange(len(compared))
+    groups = found[0].groups
+    overlap = options.target == "overlap"
+    target = "overlap" if overlap else "common"
+    return UnitScores(
+        arms=tuple(design.arms[a] for a in compared),
+        psi=np.mean([s.psi for s in splits], axis=0),
+        fitted=np.mean([s.fitted for s in splits], axis=0),
+        propensity=np.mean([s.propensity for s in splits], axis=0),
+        arm=position[design.arm[inside]].astype(np.int64),
+        y=design.outcomes[inside, t, k].astype(np.float64),
+        weight=np.mean([s.weight for s in splits], axis=0),
+        cluster=np.unique(groups.cluster[inside], return_inverse=True)[1].reshape(-1),
+        fold=splits[0].fold,
+        x=design.covariates[inside].astype(np.float64),
+        names=design.covariate_names,
+        subgroups={
+            name: Subgroup(levels=group.levels, codes=np.asarray(group.codes)[inside])
+            for name, group in design.subgroups.items()
+        },
+        labels=Labels(
+            outcome=design.outcome_names[k],
+            horizon=design.horizons[t],
+            unit=design.units[k],
+            population=f"{design.population}:{target}",
+            estimand=design.estimand,
+            time_origin=design.time_origin,
+        ),
+        units=inside,
+        groups=groups,
+        cluster_kind=options.cluster,
+        target=target,
+        splits=tuple(splits),
+        excluded=excluded,
+        run={"design": design.fingerprint, "seeds": list(options.all_seeds)},
+    )
+
+
+def nuisances_for(design: CrossSection, options: AIPW) -> tuple[Nuisance, ...]:
+    """Propensities, folds and groups of every seed: shared by all outcomes and months."""
+    return tuple(options.nuisance(design, seed=seed) for seed in options.all_seeds)
+
+
+def _column(design: CrossSection, outcome: str | None, horizon: int | None) -> tuple[int, int]:
+    """Positions of the horizon and the outcome."""
+    if outcome is None:
+        if len(design.outcome_names) > 1:
+            raise InputError(
+                f"there are {len(design.outcome_names)} outcomes: say which",
+                where="outcome",
+                remedy=f"One of: {', '.join(design.outcome_names)}.",
+            )
+        outcome = design.outcome_names[0]
+    if outcome not in design.outcome_names:
+        raise unknown("outcome", outcome, design.outcome_names, where="outcome")
+    if horizon is None and len(design.horizons) == 1:
+        return 0, design.outcome_names.index(outcome)
+    if horizon not in design.horizons:
+        raise InputError(
+            "no such horizon" if horizon is not None else "there are several horizons: say which",
+            where="horizon",
+            remedy=f"One of: {', '.join(str(h) for h in design.horizons)}.",
+        )
+    return design.horizons.index(horizon), design.outcome_names.index(outcome)
+
+
+def _compared(
+    design: CrossSection, nuisance: Nuisance, arms: Sequence[str] | None
+) -> tuple[int, ...]:
+    """Positions in the design of the arms compared, each once and large enough."""
+    if arms is None:
+        return nuisance.present
+    for name in arms:
+        if name not in design.arms:
+            raise unknown("arm", str(name), design.arms, where="arms")
+    found = tuple(design.arms.index(name) for name in arms)
+    if len(set(found)) < max(len(found), 2):
+        raise InputError("at least two different arms are compared", where="arms")
+    for a in found:
+        if a not in nuisance.present:
+            raise InputError(
+                f"'{design.arms[a]}' has too few units to be compared",
+                where="arms",
+                remedy="Leave it out, pool it with another, or lower min_arm.",
+            )
+    return found
+
+
+def _common(
+    design: CrossSection, nuisance: Nuisance, compared: Sequence[int], y: Floats
+) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Positions of the units scored, and counts of the others by the first reason that applies."""
+    left = np.ones(design.n, dtype=bool)
+    excluded: dict[str, int] = {}
+    for reason, good in (
+        ("arm_not_compared", np.isin(design.arm, compared)),
+        ("not_eligible_for_all_arms", design.eligible[:, list(compared)].all(axis=1)),
+        ("trimmed", nuisance.kept),
+        ("outcome_not_observed", np.isfinite(y)),
+        ("weight_zero", design.weight > 0),
+    ):
+        excluded[reason] = int((left & ~good).sum())
+        left = left & good
+    counts = {design.arms[a]: int((left & (design.arm == a)).sum()) for a in compared}
+    few = [name for name, count in counts.items() if count < 2]
+    if few:
+        raise InputError(
+            "no common population: fewer than two units that could have entered every arm compared "
+            f"are in {', '.join(few)}",
+            where="arms",
+            remedy="Compare arms that the same people can enter, or trim less.",
+        )
+    return np.flatnonzero(left), excluded
+
+
+def _split(
+    design: CrossSection,
+    options: AIPW,
+    nuisance: Nuisance,
+    seed: int,
+    compared: tuple[int, ...],
+    inside: NDArray[np.int64],
+    t: int,
+    k: int,
+) -> Split:
+    """The scores of one nuisance fit, in the order of ``inside``."""
+    pairs = tuple((a, compared[0]) for a in compared[1:])
+    overlap = options.target == "overlap"
+    target = Target("common", compared, compared, pairs, overlap)
+    censor = None if design.censor_weight is None else design.censor_weight[:, [t]]
+    work, _ = prepare(
+        design,
+        nuisance,
+        (target,),
+        design.outcomes[:, [t]][:, :, [k]],
+        1,
+        np.ones((design.n, 1)),
+        censor,
+        options.folds,
+    )
+    sums = work.sums[0]
+    if len(sums.means) != len(compared):
+        raise InputError(
+            "the comparison is censored in another way for each programme, so it has no outcome that "
+            "all programmes can be compared with",
+            where=design.estimand,
+            remedy="Use the estimand now_vs_wait or vs_no_programme, or one programme at a time.",
+        )
+    with one_thread():
+        psi, fitted, weight = scores_of_units(
+            sums,
+            arm=work.arm,
+            propensity=work.propensity,
+            block=work.block,
+            predictions=options.predict(work, seed),
+            layout=work.layout,
+        )
+    own = np.array([[m.arm for m in sums.means].index(a) for a in compared])
+    of_unit = np.full(design.n, -1, dtype=np.int64)
+    of_unit[work.units] = np.arange(work.units.size)
+    rows = of_unit[inside]
+    e = nuisance.propensity[np.ix_(inside, np.array(compared))]
+    return Split(
+        psi=psi[np.ix_(rows, own)],
+        fitted=fitted[np.ix_(rows, own)],
+        propensity=e / e.sum(axis=1, keepdims=True),
+        fold=nuisance.fold[inside],
+        weight=design.weight[inside].astype(np.float64) * weight[rows],
+        seed=seed,
+    )
