@@ -138,6 +138,8 @@ def flow(view: View) -> list[Block]:
             steps.append(FlowStep(upper_first(text), "; ".join(left), "; ".join(lost) if i else ""))
         title = words("flow.caption", population=view.population(str(population)))
         blocks += [Sub(upper_first(view.population(str(population)))), Flow(title, steps)]
+    if table["population"].astype(str).str.endswith(":spells").any():
+        blocks.append(Para(words("flow.spells"), "note"))
     if blocks and (table["status"] == "suppressed").any():
         blocks.append(Para(words("flow.note", symbol=view.rules_symbol), "note"))
     return [Para(words(view.text("flow.intro"))), *blocks] if blocks else []

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tiltakeval.design.event_history_register import event_history_of_register
 from tiltakeval.errors import InputError
+from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.months import parse_month
@@ -76,7 +77,9 @@ def hazards(
     if found.run.get("path"):
         checks += points_checks(found.table, found.run, scope)
     table = named(found.table).assign(analysis=hazard.key)
-    return Estimates(table, attrition=design.attrition), checks, told(found.run)
+    # a chain of its own: these spells aren't what is left of the target trials' units
+    steps = design.attrition.steps.assign(population=f"{base.state}:spells")
+    return Estimates(table, attrition=Attrition(steps)), checks, told(found.run)
 
 
 def _amounts(spec: RegisterStudy, hazard: Hazard, periods: RegisterPeriods) -> dict[str, Income]:
