@@ -64,6 +64,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "doubly robust, all programmes on the same people",
         fixed={"target": "programmes"},
     ),
+    "aipw_overlap": Entry(
+        "weighting.aipw",
+        "AIPW",
+        "doubly robust, all programmes on those who are met in every one of them",
+        fixed={"target": "overlap"},
+    ),
     "ipw_att": Entry(
         "weighting.ipw",
         "IPW",

@@ -25,6 +25,8 @@ from tiltakeval.estimators.weighting.pipeline import prepare
 from tiltakeval.estimators.weighting.targets import Target
 
 Floats = NDArray[np.floating]
+#: Positions of a horizon and an outcome in a design.
+Column = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,25 +167,59 @@ def unit_scores(
 ) -> UnitScores:
     """Scores of one outcome at one horizon for the units jointly eligible for all ``arms`` compared.
 
-    ``options`` an ``AIPW`` with its learners, folds, seeds, trimming; ``target`` "overlap" weighs units
-    by overlap, every other describes all of them ("common"). ``outcome`` and ``horizon`` may be left out
-    where there is one. ``arms`` (the comparison first) defaults to every arm large enough; units in
-    other arms are not scored. ``nuisances`` of `nuisances_for` saves fitting propensities again for
-    another outcome or month. Raises InputError.
+    ``outcome`` and ``horizon`` may be left out where there is one; the rest as in `unit_score_sets`.
     """
-    t, k = _column(design, outcome, horizon)
+    column = find_column(design, outcome, horizon)
+    return unit_score_sets(design, options, [column], arms=arms, nuisances=nuisances)[0]
+
+
+def unit_score_sets(
+    design: CrossSection,
+    options: AIPW,
+    columns: Sequence[Column],
+    *,
+    arms: Sequence[str] | None = None,
+    nuisances: Sequence[Nuisance] | None = None,
+) -> tuple[UnitScores, ...]:
+    """Scores of several ``columns`` (positions of horizon and outcome); what is shared is fitted once.
+
+    ``options`` an ``AIPW`` with its learners, folds, seeds, trimming; ``target`` "overlap" weighs units
+    by overlap, every other describes all of them ("common"). ``arms`` (the comparison first) defaults
+    to every arm large enough; units in other arms are not scored. ``nuisances`` of `nuisances_for`
+    saves fitting propensities again. With the learner ridge the regressions are those of all outcomes
+    and months (the penalty is chosen over months), as in the averages. Raises InputError.
+    """
     found = nuisances_for(design, options) if nuisances is None else tuple(nuisances)
     compared = _compared(design, found[0], arms)
-    inside, excluded = _common(design, found[0], compared, design.outcomes[:, t, k])
-    splits = [
-        _split(design, options, nuisance, seed, compared, inside, t, k)
-        for nuisance, seed in zip(found, options.all_seeds, strict=True)
-    ]
+    common = [_common(design, found[0], compared, design.outcomes[:, t, k]) for t, k in columns]
+    splits: list[list[Split]] = [[] for _ in columns]
+    for nuisance, seed in zip(found, options.all_seeds, strict=True):
+        inside = [units for units, _ in common]
+        for i, split in enumerate(
+            _splits(design, options, nuisance, seed, compared, columns, inside)
+        ):
+            splits[i].append(split)
+    return tuple(
+        _assembled(design, options, found[0], compared, column, *where, parts)
+        for column, where, parts in zip(columns, common, splits)
+    )
+
+
+def _assembled(
+    design: CrossSection,
+    options: AIPW,
+    nuisance: Nuisance,
+    compared: tuple[int, ...],
+    column: Column,
+    inside: NDArray[np.int64],
+    excluded: Mapping[str, int],
+    splits: Sequence[Split],
+) -> UnitScores:
+    t, k = column
     position = np.full(len(design.arms), -1)
     position[list(compared)] = np.arange(len(compared))
-    groups = found[0].groups
-    overlap = options.target == "overlap"
-    target = "overlap" if overlap else "common"
+    groups = nuisance.groups
+    target = "overlap" if options.target == "overlap" else "common"
     return UnitScores(
         arms=tuple(design.arms[a] for a in compared),
         psi=np.mean([s.psi for s in splits], axis=0),
@@ -223,8 +259,8 @@ def nuisances_for(design: CrossSection, options: AIPW) -> tuple[Nuisance, ...]:
     return tuple(options.nuisance(design, seed=seed) for seed in options.all_seeds)
 
 
-def _column(design: CrossSection, outcome: str | None, horizon: int | None) -> tuple[int, int]:
-    """Positions of the horizon and the outcome."""
+def find_column(design: CrossSection, outcome: str | None, horizon: int | None) -> Column:
+    """Positions of the horizon and the outcome; either may be left out where there is one."""
     if outcome is None:
         if len(design.outcome_names) > 1:
             raise InputError(
@@ -295,27 +331,31 @@ def _common(
     return np.flatnonzero(left), excluded
 
 
-def _split(
+def _splits(
     design: CrossSection,
     options: AIPW,
     nuisance: Nuisance,
     seed: int,
     compared: tuple[int, ...],
-    inside: NDArray[np.int64],
-    t: int,
-    k: int,
-) -> Split:
-    """The scores of one nuisance fit, in the order of ``inside``."""
+    columns: Sequence[Column],
+    inside: Sequence[NDArray[np.int64]],
+) -> list[Split]:
+    """The scores of one nuisance fit, a split per column in the order of its units ``inside``."""
     pairs = tuple((a, compared[0]) for a in compared[1:])
-    overlap = options.target == "overlap"
-    target = Target("common", compared, compared, pairs, overlap)
-    censor = None if design.censor_weight is None else design.censor_weight[:, [t]]
+    target = Target("common", compared, compared, pairs, options.target == "overlap")
+    outcomes, names, censor = design.outcomes, len(design.outcome_names), design.censor_weight
+    at = [t * names + k for t, k in columns]
+    if options.learner_outcome != "ridge":
+        t, k = (sorted(set(part)) for part in zip(*columns))
+        outcomes, names = outcomes[:, t][:, :, k], len(k)
+        censor = None if censor is None else censor[:, t]
+        at = [t.index(i) * names + k.index(j) for i, j in columns]
     work, _ = prepare(
         design,
         nuisance,
         (target,),
-        design.outcomes[:, [t]][:, :, [k]],
-        1,
+        outcomes,
+        names,
         np.ones((design.n, 1)),
         censor,
         options.folds,
@@ -328,25 +368,32 @@ def _split(
             where=design.estimand,
             remedy="Use the estimand now_vs_wait or vs_no_programme, or one programme at a time.",
         )
-    with one_thread():
-        psi, fitted, weight = scores_of_units(
-            sums,
-            arm=work.arm,
-            propensity=work.propensity,
-            block=work.block,
-            predictions=options.predict(work, seed),
-            layout=work.layout,
-        )
     own = np.array([[m.arm for m in sums.means].index(a) for a in compared])
     of_unit = np.full(design.n, -1, dtype=np.int64)
     of_unit[work.units] = np.arange(work.units.size)
-    rows = of_unit[inside]
-    e = nuisance.propensity[np.ix_(inside, np.array(compared))]
-    return Split(
-        psi=psi[np.ix_(rows, own)],
-        fitted=fitted[np.ix_(rows, own)],
-        propensity=e / e.sum(axis=1, keepdims=True),
-        fold=nuisance.fold[inside],
-        weight=design.weight[inside].astype(np.float64) * weight[rows],
-        seed=seed,
-    )
+    out = []
+    with one_thread():
+        predictions = options.predict(work, seed)
+        for column, units in zip(at, inside):
+            psi, fitted, weight = scores_of_units(
+                sums,
+                arm=work.arm,
+                propensity=work.propensity,
+                block=work.block,
+                predictions=predictions,
+                layout=work.layout,
+                column=column,
+            )
+            rows = of_unit[units]
+            e = nuisance.propensity[np.ix_(units, np.array(compared))]
+            out.append(
+                Split(
+                    psi=psi[np.ix_(rows, own)],
+                    fitted=fitted[np.ix_(rows, own)],
+                    propensity=e / e.sum(axis=1, keepdims=True),
+                    fold=nuisance.fold[units],
+                    weight=design.weight[units].astype(np.float64) * weight[rows],
+                    seed=seed,
+                )
+            )
+    return out

@@ -22,6 +22,8 @@ from tiltakeval.estimators.numerics.threads import one_thread
 Floats = NDArray[np.floating]
 Cluster = Literal["person", "office", "person_office"]
 CLUSTERS = ("person", "office", "person_office")
+#: The overlap target needs no propensity kept from zero: its weights are at most one.
+OVERLAP_FLOOR = 1e-6
 #: Ridge of the joint logit fitted to all units, on standardised columns.
 DEFAULT_RIDGE = 0.1
 Trim = float | Sequence[float] | None
@@ -53,14 +55,18 @@ class Nuisance:
     def weights(self, design: CrossSection, programme: int, *, target: str = "att") -> Floats:
         """[n] weights that make each arm look like the target of ``programme`` against arm 0.
 
-        att: participants 1, comparison e_a / e_0. ate and programmes: e_T / e_own. Zero for units of
-        other arms, trimmed units and units not open to both. Sampling weights included.
+        att: participants 1, comparison e_a / e_0. ate and programmes: e_T / e_own. overlap: h / e_own
+        (``numerics.scores``). Zero for units of other arms, trimmed units and units not open to both
+        (programmes and overlap: to all). Sampling weights included.
         """
         arm = design.arm
         open_to = design.eligible[:, programme] & design.eligible[:, 0] & self.kept
         e = self.propensity
         if target == "att":
             total = e[:, programme]
+        elif target == "overlap":
+            open_to = open_to & design.eligible[:, list(self.present)].all(axis=1)
+            total = overlap_weight(e[:, list(self.present)])
         elif target == "programmes":
             open_to = open_to & design.eligible[:, list(self.present)].all(axis=1)
             total = e[:, [a for a in self.present if a]].sum(axis=1)
@@ -71,6 +77,12 @@ class Nuisance:
             rows = open_to & (arm == a) & (e[:, a] > 0)
             out[rows] = design.weight[rows] * total[rows] / e[rows, a]
         return out
+
+
+def overlap_weight(e: Floats) -> NDArray[np.float64]:
+    """[n] h = 1 / sum_a (1 / e_a) of propensities [n, A]; 0 where one of them is."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(1.0 / (1.0 / e).sum(axis=1), dtype=np.float64)
 
 
 def check_design(design: CrossSection) -> None:
@@ -204,7 +216,8 @@ def fit_nuisance(
     names = [design.arms[a] for a in present]
     if learner == "logit":
         numeric.refuse_separation(found, arm=arm, allowed=allowed, arms=names)
-    used, low = numeric.clip(found, arm=arm, allowed=allowed, weight=weight, floor=floor)
+    least = min(floor, OVERLAP_FLOOR) if target == "overlap" else floor
+    used, low = numeric.clip(found, arm=arm, allowed=allowed, weight=weight, floor=least)
     full = (design.n, len(design.arms))
     out = {"propensity": np.zeros(full), "raw": np.zeros(full), "clipped": np.zeros(full, bool)}
     for key, values in (("propensity", used), ("raw", found), ("clipped", low)):

@@ -20,6 +20,7 @@ from tiltakeval.estimators.numerics.layout import Layout, OutcomeBlock, make_lay
 from tiltakeval.estimators.numerics.ridge import Regression
 from tiltakeval.estimators.numerics.scores import Mean, TargetSums, ratio_to_arm
 from tiltakeval.estimators.numerics.threads import one_thread
+from tiltakeval.estimators.weighting.described import described
 from tiltakeval.estimators.weighting.nuisance import Nuisance
 from tiltakeval.estimators.weighting.rows import (
     Piece,
@@ -275,4 +276,5 @@ def run_record(estimator: Any, design: CrossSection, nuisance: Nuisance) -> Mapp
         "clipped": {
             design.arms[a]: float(nuisance.clipped[used, a].mean()) for a in nuisance.present
         },
+        **({} if getattr(estimator, "target", "") != "overlap" else described(design, nuisance)),
     }
