@@ -99,20 +99,23 @@ def lacking(
 
 
 def columns(x: Floats, products: Iterable[Product]) -> NDArray[np.float64]:
-    """[n, q] the products, and both indicators of each where they are cuts of more than two values.
+    """[n, q] the columns of ``with_cuts``. Without products q is 0."""
+    wanted = with_cuts(products)
+    out = np.empty((len(x), len(wanted)))
+    for k, (a, b) in enumerate(wanted):
+        out[:, k] = a.of(x) & b.of(x) if a != b else a.of(x)
+    return out
 
-    Each once. Without products q is 0.
-    """
+
+def with_cuts(products: Iterable[Product]) -> tuple[Product, ...]:
+    """The products, and both indicators of those that are cuts of more than two values, each once."""
     wanted: dict[Product, None] = {}
     for a, b in products:
         wanted[(a, b)] = None
         for one in (a, b):
             if not one.two:
                 wanted[(one, one)] = None
-    out = np.empty((len(x), len(wanted)))
-    for k, (a, b) in enumerate(wanted):
-        out[:, k] = a.of(x) & b.of(x) if a != b else a.of(x)
-    return out
+    return tuple(wanted)
 
 
 def _strongest(

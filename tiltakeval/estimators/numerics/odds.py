@@ -70,7 +70,7 @@ def cross_fit_odds(
     odds[:, 0] = 1.0
     mark = mix(seed, np.arange(len(x)) if cluster is None else cluster)
     for a in range(1, allowed.shape[1]):
-        rows, w = _sampled(a, arm=arm, allowed=allowed, weight=weight, mark=mark)
+        rows, w = sampled(a, arm=arm, allowed=allowed, weight=weight, mark=mark)
         if not rows.size:
             continue
         tried = penalties if (arm == a).sum() < LARGE else penalties[-1:]
@@ -95,7 +95,7 @@ def products_of_odds(
     mark = mix(seed, cluster)
     found: dict[Product, None] = {}
     for a in range(1, allowed.shape[1]):
-        rows, w = _sampled(a, arm=arm, allowed=allowed, weight=weight, mark=mark)
+        rows, w = sampled(a, arm=arm, allowed=allowed, weight=weight, mark=mark)
         if not rows.size:
             continue
         y = arm[rows] == a
@@ -107,7 +107,7 @@ def products_of_odds(
     return tuple(found)
 
 
-def _sampled(
+def sampled(
     a: int, *, arm: Ints, allowed: NDArray[np.bool_], weight: Floats, mark: NDArray
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Units of arm ``a`` and the comparison units it is set beside, in order, and their weights.

@@ -234,15 +234,46 @@ def fit_ridge(
     outcomes (the penalty is chosen per arm and outcome, pooled over months). A fold without training
     units in an arm gets coefficients of zero.
     """
-    full = np.empty((x.shape[0], x.shape[1] + 1))
-    full[:, 0] = 1.0
-    full[:, 1:] = x
-    beta: list[list[NDArray[np.float64]]] = []
-    penalty: list[NDArray[np.float64]] = []
-    for regression in regressions:
-        sums = _sums(regression, x=full, w=w, block=block, layout=layout)
-        prior = None if regression.arm == 0 or not beta else beta[0]
-        b, chosen = _solve(sums, prior=prior, names=names, scale=block.scale)
-        beta.append(b)
-        penalty.append(chosen)
-    return Predictions(x=full, beta=beta, penalty=penalty)
+    return RidgeSums(regressions, x=x, w=w, block=block, layout=layout, names=names).fit()
+
+
+class RidgeSums:
+    """The cross-products of ``fit_ridge``, from which it can be fitted again without some columns."""
+
+    def __init__(
+        self,
+        regressions: Sequence[Regression],
+        *,
+        x: Floats,
+        w: Floats,
+        block: OutcomeBlock,
+        layout: Layout,
+        names: int,
+    ) -> None:
+        full = np.empty((x.shape[0], x.shape[1] + 1))
+        full[:, 0] = 1.0
+        full[:, 1:] = x
+        self.x, self.names, self.scale = full, names, block.scale
+        self.arms = [regression.arm for regression in regressions]
+        self.sums = [_sums(r, x=full, w=w, block=block, layout=layout) for r in regressions]
+
+    def fit(self, without: Sequence[int] = ()) -> Predictions:
+        """Predictions from all columns but those of ``x`` numbered in ``without`` (coefficient 0)."""
+        kept = np.setdiff1d(np.arange(self.x.shape[1]), np.asarray(without, dtype=np.int64) + 1)
+        found: list[list[NDArray[np.float64]]] = []
+        beta: list[list[NDArray[np.float64]]] = []
+        penalty: list[NDArray[np.float64]] = []
+        for arm, whole in zip(self.arms, self.sums):
+            sums = whole
+            if kept.size < self.x.shape[1]:
+                gram = whole.gram[:, :, kept[:, None], kept[None, :]]
+                sums = _Sums(gram, whole.cross[:, kept], whole.square, whole.which)
+            prior = None if arm == 0 or not found else found[0]
+            b, chosen = _solve(sums, prior=prior, names=self.names, scale=self.scale)
+            found.append(b)
+            padded = [np.zeros((self.x.shape[1], part.shape[1])) for part in b]
+            for full, part in zip(padded, b):
+                full[kept] = part
+            beta.append(padded)
+            penalty.append(chosen)
+        return Predictions(x=self.x, beta=beta, penalty=penalty)

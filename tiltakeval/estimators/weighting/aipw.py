@@ -21,7 +21,7 @@ from tiltakeval.estimators.weighting.nuisance import (
     Cluster,
     Nuisance,
     Trim,
-    covariate_basis,
+    covariate_columns,
     fit_nuisance,
 )
 from tiltakeval.estimators.weighting.pipeline import Work, estimate_weighting
@@ -99,10 +99,12 @@ class AIPW:
     def nuisance(self, design: CrossSection, *, seed: int | None = None) -> Nuisance:
         """Propensities, folds and groups (of the first seed): what the diagnostics look at."""
         chosen = self.all_seeds[0] if seed is None else seed
+        basis, sources = covariate_columns(design, self.basis)
         return fit_nuisance(
             design,
             target=self.target,
-            basis=covariate_basis(design, self.basis),
+            basis=basis,
+            sources=sources,
             learner=self.learner_propensity,
             ridge=self.ridge_propensity,
             folds=self.folds,

@@ -19,7 +19,7 @@ from tiltakeval.estimators.weighting.nuisance import (
     Cluster,
     Nuisance,
     Trim,
-    covariate_basis,
+    covariate_columns,
     fit_nuisance,
 )
 from tiltakeval.estimators.weighting.pipeline import Work, estimate_weighting
@@ -57,10 +57,12 @@ class IPW:
 
     def nuisance(self, design: CrossSection, *, seed: int | None = None) -> Nuisance:
         """Propensities and groups: what the diagnostics look at."""
+        basis, sources = covariate_columns(design, self.basis)
         return fit_nuisance(
             design,
             target=self.target,
-            basis=covariate_basis(design, self.basis),
+            basis=basis,
+            sources=sources,
             learner="logit",
             ridge=self.ridge_propensity,
             folds=1,

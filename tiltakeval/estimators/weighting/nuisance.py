@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimators.numerics import propensity as numeric
-from tiltakeval.estimators.numerics.basis import Basis, expand, with_products
+from tiltakeval.estimators.numerics.basis import Basis, expand_named, products_added
 from tiltakeval.estimators.numerics.groups import Groups, cross_groups, deal_folds, deal_groups
 from tiltakeval.estimators.numerics.hajek import logit_pieces
 from tiltakeval.estimators.numerics.learners import Trees
@@ -36,8 +36,9 @@ class Nuisance:
     ``propensity`` [n, A] as used (clipped, 0 for arms not open to the unit), ``raw`` [n, A] before
     clipping, ``clipped`` [n, A] which were raised, ``kept`` [n] units not trimmed and in an arm large
     enough, ``fold`` [n], ``groups`` the clusters. ``present`` are the arms that are estimated;
-    ``basis`` [n, q] the covariates as the models see them. With one logit fitted to all units
-    (folds = 1), ``score_sums`` [G, (A-1)(q+1)] and ``inverse`` information are its error.
+    ``basis`` [n, q] the covariates as the models see them, column by column made of the covariates
+    numbered in ``sources`` (empty: not known). With one logit fitted to all units (folds = 1),
+    ``score_sums`` [G, (A-1)(q+1)] and ``inverse`` information are its error.
     """
 
     propensity: NDArray[np.float64]
@@ -51,6 +52,7 @@ class Nuisance:
     basis: NDArray[np.float64]
     score_sums: NDArray[np.float64] | None = None
     inverse: NDArray[np.float64] | None = None
+    sources: tuple[tuple[int, ...], ...] = ()
 
     def weights(self, design: CrossSection, programme: int, *, target: str = "att") -> Floats:
         """[n] weights that make each arm look like the target of ``programme`` against arm 0.
@@ -144,14 +146,21 @@ def clusters(design: CrossSection, kind: Cluster) -> Groups:
 
 
 def covariate_basis(design: CrossSection, basis: Basis) -> NDArray[np.float64]:
-    """[n, q] the covariates as the models see them.
+    """[n, q] the covariates as the models see them: the columns of ``covariate_columns``."""
+    return covariate_columns(design, basis)[0]
+
+
+def covariate_columns(
+    design: CrossSection, basis: Basis
+) -> tuple[NDArray[np.float64], tuple[tuple[int, ...], ...]]:
+    """[n, q] the covariates as the models see them, and the covariates each column is made of.
 
     "products" adds thresholds and products that the odds of some programme lack (never looking at
     outcomes): the same columns for propensities and outcomes. Raises InputError.
     """
-    z = expand(design.covariates, weight=design.weight, basis=basis)
+    z, sources = expand_named(design.covariates, weight=design.weight, basis=basis)
     if basis != "products":
-        return z
+        return z, sources
     with one_thread():
         products = products_of_odds(
             z,
@@ -160,7 +169,9 @@ def covariate_basis(design: CrossSection, basis: Basis) -> NDArray[np.float64]:
             weight=design.weight,
             cluster=np.unique(design.person, return_inverse=True)[1].reshape(-1),
         )
-    return with_products(z, products, weight=design.weight)
+    whole, used = products_added(z, products, weight=design.weight)
+    of = [{j for side in product for j in sources[side.column]} for product in used]
+    return whole, sources + tuple(tuple(sorted(found)) for found in of)
 
 
 def fit_nuisance(
@@ -177,6 +188,7 @@ def fit_nuisance(
     cluster: Cluster,
     trees: Trees,
     min_arm: int,
+    sources: tuple[tuple[int, ...], ...] = (),
 ) -> Nuisance:
     """Cross-fitted propensities (``folds`` = 1: one fit to all units). Never looks at outcomes."""
     check_design(design)
@@ -254,6 +266,7 @@ def fit_nuisance(
         groups=groups,
         present=present,
         basis=basis,
+        sources=sources,
     )
 
 
