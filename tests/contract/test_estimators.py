@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 from invented_designs import make_design, make_durations, make_history
-from invented_rollouts import make_rollout
+from invented_rollouts import make_paths, make_rollout
 
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast
@@ -25,6 +25,7 @@ OPTIONS = {
     "did_imputation": {"auxiliary_mean": "plain"},
     # nor when each cluster's influence is divided by what its own leverage leaves of it
     "group_time_att": {"divisor": "g_minus_1"},
+    "switching_att": {"divisor": "g_minus_1"},
     **{key: {"folds": 3} for key in ESTIMATORS if key.startswith("aipw")},
 }
 
@@ -36,6 +37,8 @@ def design_for(key: str, n: int = 500, seed: int = 1):
         return make_history(n, seed=seed)
     if ESTIMATORS[key].design == "staggered":
         return make_rollout(n, seed=seed)
+    if ESTIMATORS[key].design == "paths":
+        return make_paths(n, seed=seed)
     design = make_design(n, seed=seed, missing=key != "iv_2sls", weighted=True)
     if key == "iv_2sls":
         taken = (design.arm > 0) & (np.random.default_rng(0).random(n) < 0.8)

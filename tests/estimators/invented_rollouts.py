@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
+from invented_paths import LAGS, path_outcomes, treatment_paths
 
 from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.treatment_paths import TreatmentPaths, paths_of
 
 PERIODS = np.arange(1, 9)
 COHORTS = np.array([4.0, 6.0, np.inf])
@@ -60,3 +64,69 @@ def make_rollout(
         subgroups={"sex": Subgroup(levels=("a", "b"), codes=rng.integers(0, 2, n))},
         population="invented",
     )
+
+
+def fields_of(panel: StaggeredPanel) -> dict:
+    """The fields of a roll-out, to make another design of."""
+    return {f.name: getattr(panel, f.name) for f in fields(StaggeredPanel)}
+
+
+def as_paths(panel: StaggeredPanel) -> TreatmentPaths:
+    """The roll-out as treatment paths: 0 until it starts, then 1."""
+    return paths_of((panel.periods >= panel.first[:, None]).astype(float), **fields_of(panel))
+
+
+def make_paths(
+    n: int = 500,
+    *,
+    kind: str = "doses",
+    seed: int = 1,
+    missing: float = 0.0,
+    clusters: int | None = None,
+    by: float = 1.0,
+) -> TreatmentPaths:
+    """n units (``kind`` of `invented_paths.treatment_paths`), parallel trends; ``clusters`` share a
+    path and period effects."""
+    rng = np.random.default_rng(seed)
+    cluster = np.arange(n) if clusters is None else rng.integers(0, clusters, n)
+    status = treatment_paths(int(cluster.max()) + 1, kind, rng)
+    y = path_outcomes(status[cluster], rng, by=by)
+    if clusters is not None:
+        y += rng.standard_normal((status.shape[0], y.shape[1]))[cluster]
+    lost = rng.random(y.shape) < missing
+    y[lost] = np.nan
+    own = status[cluster].copy()
+    own[lost] = np.nan
+    frame = make_rollout(n, seed=seed)
+    return paths_of(
+        own,
+        **{
+            **fields_of(frame),
+            "outcomes": y[:, :, None],
+            "periods": np.arange(1, y.shape[1] + 1),
+            "cluster": cluster,
+            "covariates": np.zeros((n, 0)),
+            "covariate_names": (),
+        },
+    )
+
+
+def true_path_effects(design: TreatmentPaths) -> tuple[dict[int, float], float]:
+    """Mean effect by event time over all switchers (more treatment counted as positive), and the sum of
+    effects per unit of treatment, given that every one of them has a comparison."""
+    gap = design.status - design.baseline[:, None]
+    periods = gap.shape[1]
+    effect = np.zeros_like(gap)
+    for lag, size in enumerate(LAGS):
+        effect[:, lag:] += size * gap[:, : periods - lag]
+    event = design.periods[None, :] - design.first[:, None]
+    sign = np.sign(np.where(event == 0, gap, 0)).sum(axis=1)
+    weight = np.broadcast_to(design.weight[:, None], gap.shape)
+    by_event = {}
+    for e in range(periods):
+        at = event == e
+        if at.any():
+            by_event[e] = float(np.average((sign[:, None] * effect)[at], weights=weight[at]))
+    after = event >= 0
+    total = (weight * sign[:, None] * effect)[after].sum() / (weight * np.abs(gap))[after].sum()
+    return by_event, float(total)

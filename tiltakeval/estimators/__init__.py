@@ -169,6 +169,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "a clean experiment for every cohort in a window, put together by treated units",
         design="staggered",
     ),
+    "switching_att": Entry(
+        "did.switching_att",
+        "SwitchingATT",
+        "effects of a treatment that may end, come back or take several values",
+        design="paths",
+    ),
 }
 
 

@@ -18,6 +18,7 @@ from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
 from tiltakeval.design.staggered import staggered_from_frame
+from tiltakeval.design.treatment_paths import paths_from_frame
 from tiltakeval.diagnostics.honest.robust import lines_of
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
@@ -33,6 +34,7 @@ DESIGNS: Mapping[str, Callable[..., Any]] = {
     "durations": durations_from_frame,
     "event_history": event_history_from_frame,
     "staggered": staggered_from_frame,
+    "paths": paths_from_frame,
 }
 #: Arguments of a design that the command line doesn't set by name=value.
 _INTERNAL = ("df", "where", "units", "arms")

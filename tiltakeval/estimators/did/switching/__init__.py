@@ -1,0 +1,1 @@
+"""Effects of treatments that end, come back or take several values."""
