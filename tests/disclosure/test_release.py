@@ -16,9 +16,9 @@ from tiltakeval.disclosure.release import (
     release_checks,
     release_estimates,
     require_released,
-    write_released,
 )
 from tiltakeval.disclosure.rules import RuleSet, load_rules, rule_names
+from tiltakeval.disclosure.write import write_released
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check

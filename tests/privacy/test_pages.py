@@ -17,9 +17,9 @@ from tiltakeval.disclosure.release import (
     release_attrition,
     release_checks,
     release_estimates,
-    write_released,
 )
 from tiltakeval.disclosure.rules import RuleSet
+from tiltakeval.disclosure.write import write_released
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates, tidy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 from tiltakeval.disclosure.cells import keep_steps
 from tiltakeval.disclosure.details import is_count_name, release_detail
-from tiltakeval.disclosure.plain import as_json, plain, records, tally
 from tiltakeval.disclosure.rules import RuleSet, load_rules
 from tiltakeval.disclosure.suppress import (
     COUNTS,
@@ -40,7 +38,7 @@ class NotReleasedError(TypeError):
     """Something that hasn't passed disclosure control was handed to a page, figure or file."""
 
 
-class _Gated:
+class Gated:
     """A frozen object that only this module builds."""
 
     __slots__ = ("_log", "_rules", "_sealed", "_table")
@@ -89,7 +87,7 @@ class _Gated:
         return self._log.copy()
 
 
-class Released(_Gated):
+class Released(Gated):
     """Released estimates (truths and published figures too); columns as in ``schema.toml``."""
 
     __slots__ = ("_coded",)
@@ -137,7 +135,7 @@ class ReleasedCheck:
     detail: pd.DataFrame | None
 
 
-class ReleasedChecks(_Gated):
+class ReleasedChecks(Gated):
     """Released checks; ``table`` has one row per check, ``items`` the checks with their details."""
 
     __slots__ = ("_items",)
@@ -162,7 +160,7 @@ class ReleasedChecks(_Gated):
         return self._items
 
 
-class ReleasedAttrition(_Gated):
+class ReleasedAttrition(Gated):
     """Released attrition: population, step, persons, units, removed_persons, removed_units, status."""
 
     __slots__ = ()
@@ -170,7 +168,7 @@ class ReleasedAttrition(_Gated):
 
 
 AnyReleased = Released | ReleasedChecks | ReleasedAttrition
-G = TypeVar("G", bound=_Gated)
+G = TypeVar("G", bound=Gated)
 
 
 def require_released(value: object, kind: type[G] | tuple[type[Any], ...], what: str) -> G:
@@ -305,35 +303,3 @@ def release_attrition(attrition: Attrition, rules: RuleSet | str) -> ReleasedAtt
     out["status"] = status
     notes = pd.DataFrame(log, columns=["population", "step", "column", "reason"])
     return ReleasedAttrition(out, rule, notes, _pass=_PASS)
-
-
-def write_released(released: AnyReleased, directory: Path, name: str | None = None) -> list[Path]:
-    """Write a released table as ``<name>.csv`` and ``<name>.json`` with its suppression log.
-
-    Suppressed numbers are empty (null) and have status "suppressed". The JSON of estimates has
-    ``columns`` and a list of values per row; that of checks and attrition a mapping per row, checks
-    with their details. The log counts suppressed rows by what they are of and why.
-    Returns the files written.
-    """
-    gate: _Gated = require_released(
-        released, (Released, ReleasedChecks, ReleasedAttrition), "write_released"
-    )
-    directory.mkdir(parents=True, exist_ok=True)
-    stem = name or gate._kind
-    table, paths = gate.table, [directory / f"{stem}.csv", directory / f"{stem}.json"]
-    table.to_csv(paths[0], index=False, float_format="%.10g")
-    content: dict[str, Any] = {"rules": gate.rules.as_dict(), "suppressed": tally(gate.log)}
-    if isinstance(released, Released):
-        content["columns"] = list(table.columns)
-        lines = [as_json(row) for row in plain(table).to_numpy().tolist()]
-    else:
-        rows = records(table)
-        if isinstance(released, ReleasedChecks):
-            for row, item in zip(rows, released.items):
-                row["message"] = dict(item.message)
-                row["detail"] = None if item.detail is None else records(item.detail)
-        lines = [as_json(row) for row in rows]
-    head = as_json(content)[:-1]
-    body = ",\n".join(lines)
-    paths[1].write_text(f'{head},\n"{gate._kind}": [\n{body}\n]}}\n', "utf-8")
-    return paths

@@ -12,9 +12,9 @@ from tiltakeval.disclosure.release import (
     release_attrition,
     release_checks,
     release_estimates,
-    write_released,
 )
 from tiltakeval.disclosure.rules import load_rules
+from tiltakeval.disclosure.write import write_released
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check

@@ -11,43 +11,30 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval import __version__
-from tiltakeval.design.rollout_register import timing
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.table import Estimates, tidy
-from tiltakeval.estimators.did.aggregate import Average, Known, averages
-from tiltakeval.months import month_label
 from tiltakeval.population.rollout import CHARACTERISTICS, OfficePeriods
 from tiltakeval.population.rollout_spec import RolloutSpec
-from tiltakeval.spells.outcomes import OUTCOMES as DECLARED
 from tiltakeval.synthetic import rollout_kernel as kernel
 from tiltakeval.synthetic.layout import BASE_STATES, BENEFITS, JS, PROGRAMMES
 from tiltakeval.synthetic.prepare import prepare, start_month
+from tiltakeval.synthetic.rollout_truth_rows import BATCHES, Sums, rollout_rows
 from tiltakeval.synthetic.truth_kernel import OUTCOMES
 from tiltakeval.synthetic.world import World
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 BLOCK = 2000
-#: Groups of persons whose spread gives the Monte Carlo error.
-BATCHES = 20
 #: Who is eligible, in the kernel's numbers.
 WHO = {"fixed": kernel.FIXED, "current": kernel.CURRENT, "entering": kernel.ENTERING}
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """By batch B, path (with, without the roll-out), unit U and period T; K outcomes."""
-
-    count: Ints  # [B, 2, U, T]
-    total: Ints  # [B, 2, U, T, K]
 
 
 def rollout_truth(
@@ -69,16 +56,20 @@ def rollout_truth(
     office_starts = _check(world, spec)
     parts = _levels(spec)
     sums = [_sums(world, persons, seed, one, first, threads) for _, one in parts]
-    joint = _Sums(
+    joint = Sums(
         np.concatenate([s.count for s in sums], axis=2),
         np.concatenate([s.total for s in sums], axis=2),
     )
     starts = np.tile(office_starts, len(parts))
     level = np.repeat(np.arange(len(parts)), office_starts.size)
-    tables = [_rows(spec, joint, starts, np.ones(starts.size, bool), "all", smallest_cohort, cells)]
+    tables = [
+        rollout_rows(spec, joint, starts, np.ones(starts.size, bool), "all", smallest_cohort, cells)
+    ]
     if spec.split is not None:
         tables += [
-            _rows(spec, joint, starts, level == i, f"{spec.split}={name}", smallest_cohort, cells)
+            rollout_rows(
+                spec, joint, starts, level == i, f"{spec.split}={name}", smallest_cohort, cells
+            )
             for i, (name, _) in enumerate(parts)
         ]
     table = tidy([row for rows in tables for row in rows]).assign(
@@ -169,7 +160,7 @@ def _levels(spec: RolloutSpec) -> list[tuple[str, RolloutSpec]]:
 
 def _sums(
     world: World, persons: int, seed: int, spec: RolloutSpec, first: int, threads: int
-) -> _Sums:
+) -> Sums:
     t0 = start_month(world)
     k0, k1 = spec.window[0] - t0, spec.window[1] - t0
     arrays = prepare(world, k1 + 2)
@@ -193,7 +184,7 @@ def _sums(
     waiting = iter(blocks)
     step = spec.step
 
-    def work(_: int) -> _Sums:
+    def work(_: int) -> Sums:
         count = np.zeros((BATCHES, 2, offices, months // step), np.int64)
         total = np.zeros((*count.shape, chosen.size), np.int64)
         for batch, start, n in _shared(waiting):
@@ -205,13 +196,13 @@ def _sums(
             )  # fmt: skip
             count[batch] += by_month.reshape(2, offices, -1, step).sum(axis=3)
             total[batch] += y.reshape(2, offices, -1, step, chosen.size).sum(axis=3)
-        return _Sums(count, total)
+        return Sums(count, total)
 
     if threads <= 1:
         return work(0)
     with ThreadPoolExecutor(threads) as pool:
         found = list(pool.map(work, range(threads)))
-    return _Sums(
+    return Sums(
         np.sum([one.count for one in found], axis=0), np.sum([one.total for one in found], axis=0)
     )
 
@@ -219,117 +210,3 @@ def _sums(
 def _shared(waiting: Iterator[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
     """Blocks from an iterator several threads draw from (list iterators are safe to share)."""
     yield from iter(lambda: next(waiting, None), None)  # type: ignore[arg-type]
-
-
-def _rows(
-    spec: RolloutSpec, sums: _Sums, starts: Floats, inside: NDArray[np.bool_], subgroup: str,
-    smallest: int, cells: Collection[tuple[str, str]] | None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The rows of one subgroup (units ``inside`` [U]), every outcome."""
-    periods = np.arange(spec.window[0] // spec.step, spec.window[1] // spec.step + 1)
-    first, used, before = timing(spec, starts, periods)
-    used = used & inside & (first > periods[0]) & (sums.count[:, 0][..., before].sum((0, 2)) > 0)
-    plan = _plan(spec, periods, first, used, smallest, cells)
-    if not plan:
-        raise InputError("no cohort of the roll-out can be compared", where="truth of the roll-out")
-    cohorts = sorted({g for g, _ in plan})
-    members = [used & (first == g) for g in cohorts]
-    whole = _Sums(sums.count.sum(axis=0), sums.total.sum(axis=0))
-    rows: list[dict[str, Any]] = []
-    for k, name in enumerate(spec.outcomes):
-        value, made = _values(whole, members, cohorts, plan, periods, before, k)
-        deleted = [
-            _values(
-                _Sums(whole.count - sums.count[b], whole.total - sums.total[b]),
-                members, cohorts, plan, periods, before, k,
-            )[0]
-            for b in range(BATCHES)
-            if sums.count[b].any()
-        ]  # fmt: skip
-        error = np.full(value.size, np.nan)
-        if len(deleted) > 1:
-            spread = np.stack(deleted) - np.mean(deleted, axis=0)
-            error = np.sqrt((len(deleted) - 1) / len(deleted) * (spread**2).sum(axis=0))
-        counted = [int(whole.count[0][m].sum()) for m in members]
-        common = {
-            "subgroup": subgroup,
-            "outcome": name,
-            "unit": DECLARED[name].unit,
-            "n_treated": sum(counted),
-        }
-        labels = [
-            {"term": "effect", "cohort": _label(spec, g), "period": _label(spec, periods[t]),
-             "horizon": int(periods[t] - g)}
-            for g, t in plan
-        ] + [_of(spec, average, cohorts, periods) for average in made]  # fmt: skip
-        rows += [
-            {**common, **label, "estimate": float(v), "std_error": float(e)}
-            for label, v, e in zip(labels, value, error)
-        ]
-    return rows
-
-
-def _plan(
-    spec: RolloutSpec, periods: Ints, first: Floats, used: NDArray[np.bool_], smallest: int,
-    cells: Collection[tuple[str, str]] | None,
-) -> list[tuple[int, int]]:  # fmt: skip
-    """(cohort, position of its period) of every cell that is averaged: effects only."""
-    found = []
-    last = first[used].max(initial=-np.inf)
-    for g in np.unique(first[used & np.isfinite(first) & (first <= periods[-1])]):
-        if (used & (first == g)).sum() < smallest:
-            continue
-        for t, period in enumerate(periods):
-            if period < g:
-                continue
-            named = (_label(spec, g), _label(spec, period))
-            if last > period if cells is None else named in cells:
-                found.append((int(g), t))
-    return found
-
-
-def _values(
-    sums: _Sums, members: list[NDArray[np.bool_]], cohorts: list[int], plan: list[tuple[int, int]],
-    periods: Ints, before: NDArray[np.bool_], k: int,
-) -> tuple[Floats, list[Average]]:  # fmt: skip
-    """Effects of the cells, then their averages. Sums [2, U, T] and [2, U, T, K]."""
-    n = sums.count
-    mean = sums.total[..., k] / np.maximum(n, 1)
-    gap = np.where((n > 0).all(axis=0), mean[0] - mean[1], np.nan)  # [U, T]
-    weight = n[0][:, before].sum(axis=1).astype(float)
-    size = np.array([weight[m].sum() for m in members])
-    effects = []
-    for g, t in plan:
-        m = members[cohorts.index(g)] & np.isfinite(gap[:, t])
-        total = weight[m].sum()
-        effects.append(float(weight[m] @ gap[m, t] / total) if total > 0 else np.nan)
-    att = np.array(effects)
-    known = [
-        Known(cohort=cohorts.index(g), period=t, event=int(periods[t] - g), att=a, effect=True)
-        for (g, t), a in zip(plan, att)
-    ]
-    with np.errstate(divide="ignore", invalid="ignore"):  # a batch may hold all of a small cohort
-        made = averages(known, size, balance=None)
-    return np.concatenate([att, [average.cells @ att for average in made]]), made
-
-
-def _of(spec: RolloutSpec, row: Average, cohorts: list[int], periods: Ints) -> dict[str, Any]:
-    """The labels of an average."""
-    found: dict[str, Any] = {"term": row.term}
-    if row.cohort is not None:
-        found["cohort"] = _label(spec, cohorts[row.cohort])
-    if row.period is not None:
-        found["period"] = _label(spec, periods[row.period])
-    if row.event is not None:
-        found["horizon"] = row.event
-    return found
-
-
-def _label(spec: RolloutSpec, period: float) -> str:
-    """A period as the panel shows it."""
-    number, parts = int(period), 12 // spec.step
-    if parts == 12:
-        return month_label(number)
-    if parts == 1:
-        return str(number)
-    return f"{number // parts:04d}-{'Q' if parts == 4 else 'H'}{number % parts + 1}"
