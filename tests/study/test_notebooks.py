@@ -125,3 +125,27 @@ def test_the_notebook_on_timing_of_events_shows_what_it_teaches(root: Path, tmp_
     assert plain["after"] < 1 < full["after"]
     assert plain["waiting"] < full["waiting"] and plain["in"] < full["in"]
     assert full["certificate"] < 1e-3
+
+
+def test_the_notebook_of_a_study_on_a_rollout_agrees_with_the_command_line(
+    root: Path, tmp_path: Path
+) -> None:
+    source = root / "studies/enterprise_zones"
+    text = (source / "study.toml").read_text("utf-8")
+    found = execute(copy_of(source, tmp_path / "zones", text))
+    run = run_study(source, progress=False)
+    pd.testing.assert_frame_equal(found, run.estimates.table)
+
+
+def test_the_notebook_on_kvp_shows_two_way_effects_with_the_wrong_sign(
+    root: Path, tmp_path: Path
+) -> None:
+    source = root / "studies/kvp_rollout"
+    found = execute(
+        copy_of(source, tmp_path / "kvp", ""),
+        "results.to_parquet('found.parquet')",
+        persons=12_000,
+    )["found"]
+    assert found["true mean effect"] > 0 > found["of which the programme"]
+    total = found["of which the offices anyway"] + found["of which the programme"]
+    assert total == pytest.approx(found["two-way coefficient"])
