@@ -163,6 +163,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "two-way fixed effects with an effect of its own for every cohort and period",
         design="staggered",
     ),
+    "synthetic_did": Entry(
+        "did.synthetic_did",
+        "SyntheticDiD",
+        "few treated offices against a comparison weighted to run parallel with them",
+        design="staggered",
+    ),
     "stacked": Entry(
         "did.stacked",
         "Stacked",

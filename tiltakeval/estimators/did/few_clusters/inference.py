@@ -34,6 +34,8 @@ Method = Literal["cluster", "bootstrap_t", "jackknife", "permutation", "wild", "
 METHODS: tuple[str, ...] = get_args(Method)
 #: Methods that need the regression itself.
 OF_REGRESSION = ("wild", "cr2", "cr3")
+#: Estimators with errors of their own: their weights hang on the outcome.
+OWN_ERRORS = ("synthetic_did",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,12 @@ class FewClusters:
                 f"{choice.inference} is for the regression twfe",
                 where="inference",
                 remedy="Say inference = jackknife, bootstrap_t or permutation.",
+            )
+        if self.key in OWN_ERRORS and choice.inference != "cluster":
+            raise InputError(
+                f"{self.key} finds its errors by weighing anew, or with weights as they are",
+                where="inference",
+                remedy="Say errors = jackknife, placebo or bootstrap.",
             )
         if choice.bootstrap_weights is not None and choice.bootstrap_weights not in WEIGHTS:
             raise unknown("weights", choice.bootstrap_weights, WEIGHTS, where="bootstrap_weights")

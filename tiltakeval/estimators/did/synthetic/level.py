@@ -1,0 +1,258 @@
+"""One outcome in one subgroup: cohorts' effects as cells, what the fit left, what the run tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.errors import InputError
+from tiltakeval.estimators.did.cells.batches import Support
+from tiltakeval.estimators.did.level import Fitted, Level, standard_covariates
+from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.rows import Beside
+from tiltakeval.estimators.did.synthetic.cohort import CohortFit, Method, Solver
+from tiltakeval.estimators.did.synthetic.errors import bootstrapped, left_out, placebos
+from tiltakeval.estimators.did.synthetic.problem import Problem, Span, fits
+from tiltakeval.estimators.did.synthetic.told import left_before, support_of, told_of
+from tiltakeval.estimators.numerics.groups import Groups
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+How = Literal["jackknife", "placebo", "bootstrap"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which periods are used [T], which units compare [n], and the cohorts, those with too few periods
+    before treatment apart."""
+
+    used: Bools
+    others: Bools
+    spans: tuple[Span, ...]
+    short: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How effects and errors are had; see `SyntheticDiD`."""
+
+    method: Method
+    solver: Solver
+    zeta: float | None
+    how: How
+    resamples: int
+    seed: int
+    leave_out: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """The cells, the rows beside them, what the run tells; ``df`` of errors that come from draws."""
+
+    level: Level
+    beside: tuple[Beside, ...] = ()
+    told: tuple[dict[str, Any], ...] = ()
+    df: float = np.nan
+    p_value: float = np.nan
+
+
+def plan_of(design: StaggeredPanel, *, comparison: str, anticipation: int, least: int) -> Plan:
+    """Periods, comparison units and cohorts. Raises InputError where nobody is left to compare with."""
+    grid = design.periods
+    edge = float(grid[-1]) + anticipation
+    used = np.ones(grid.size, dtype=bool)
+    others = design.first > edge
+    cohorts = design.cohorts[design.cohorts <= grid[-1]]
+    if comparison == "last":
+        last = cohorts[-1]
+        used = grid < last - anticipation
+        others, cohorts = design.first == last, cohorts[:-1]
+        cohorts = cohorts[cohorts <= grid[used][-1]] if used.any() else cohorts[:0]
+        if not cohorts.size:
+            raise InputError(
+                "no cohort is treated before the last one may be affected", where="comparison"
+            )
+    elif not others.any():
+        raise InputError(
+            "no unit is never treated",
+            where="comparison",
+            remedy="Say comparison=last: the cohort treated last, until it is.",
+        )
+    spans, short = [], []
+    for g in cohorts:
+        before = used & (grid < g - anticipation)
+        if before.sum() < least:
+            short.append(float(g))
+            continue
+        spans.append(Span(float(g), before[used], (grid >= g)[used]))
+    return Plan(used, others, tuple(spans), tuple(short))
+
+
+def estimate_level(
+    design: StaggeredPanel,
+    plan: Plan,
+    inside: Bools,
+    outcome: int,
+    groups: Groups,
+    choices: Choices,
+    *,
+    anticipation: int,
+    stream: int,
+) -> Found:
+    """The cohorts' cells among the units ``inside`` [n]; ``stream`` sets draws of levels apart."""
+    grid = np.flatnonzero(plan.used)
+    spans = [s for s in plan.spans if (inside & (design.first == s.cohort)).any()]
+    reason = {g: "fewer than two periods before treatment" for g in plan.short}
+    reason |= {s.cohort: "no unit of the cohort" for s in plan.spans if s not in spans}
+    x, _, dropped = standard_covariates(design, inside & (plan.others | _any(design, spans)))
+    if x.shape[1] + 2 > (inside & plan.others).sum():
+        reason |= {
+            s.cohort: f"fewer than {x.shape[1] + 2} units to compare with" for s in plan.spans
+        }
+        spans = []
+    ahead = {s.cohort: [int(t) for t in grid if s.cohort - anticipation <= design.periods[t] < s.cohort]
+             for s in plan.spans}  # fmt: skip
+    if not spans:
+        return Found(Level(_cells(design, plan, {}, reason, ahead), dropped, ()))
+    at, gone = _complete(design, plan, inside, spans, outcome, leave_out=choices.leave_out)
+    cohort = design.first[at]
+    code = np.full(at.size, -1, dtype=np.int64)
+    for c, span in enumerate(spans):
+        code[(cohort == span.cohort) & ~plan.others[at]] = c
+    if not (code < 0).sum() >= 2 or any(not (code == c).any() for c in range(len(spans))):
+        raise InputError(
+            "a cohort or the comparison has no unit without gaps",
+            where="incomplete",
+            remedy="Use group_time_att, which needs no complete panel.",
+        )
+    problem = Problem(
+        y=design.outcomes[np.ix_(at, grid)][:, :, outcome],
+        weight=_relative(design.weight[at], code),
+        code=code,
+        spans=tuple(spans),
+        x=x[at],
+        varying=None if design.varying is None else design.varying[np.ix_(at, grid)],
+        method=choices.method,
+        solver=choices.solver,
+        zeta=choices.zeta,
+    )
+    found = fits(problem)
+    label = groups.label[at].astype(np.int64)
+    draws: Floats | None = None
+    z: list[Floats | str]
+    df = np.nan
+    if choices.how == "jackknife":
+        z = left_out(problem, found, label, groups.count)
+    else:
+        seed = int(np.random.SeedSequence([choices.seed, stream]).generate_state(1)[0])
+        if choices.how == "placebo":
+            draws, _ = placebos(
+                problem, found, design.cluster[at], draws=choices.resamples, seed=seed
+            )
+            df = float(np.unique(design.cluster[at[code < 0]]).size - 1)
+        else:
+            draws = bootstrapped(
+                problem, found, design.cluster[at], draws=choices.resamples, seed=seed
+            )
+        away = (draws - draws.mean(axis=0)) * (np.sqrt(draws.shape[0] - 1) / draws.shape[0])
+        z = [away[:, c] for c in range(len(spans))]
+    done: dict[float, tuple[CohortFit, Floats | None, Support]] = {}
+    for c, span in enumerate(spans):
+        own = z[c]
+        if isinstance(own, str):
+            reason[span.cohort] = own
+        done[span.cohort] = (
+            found[c],
+            None if isinstance(own, str) else own,
+            support_of(design, at, code, c, found[c], problem.weight),
+        )
+    cells = _cells(design, plan, done, reason, ahead)
+    size = {s.cohort: float(design.weight[at[code == c]].sum()) for c, s in enumerate(spans)}
+    good = [one for one in cells if one.z is not None]
+    mass = np.array([size[one.cell.cohort] for one in good])
+    zs = np.stack([one.z for one in good if one.z is not None], axis=1) if good else None
+    level = Level(
+        cells,
+        dropped,
+        (),
+        mass=mass,
+        combine=None if zs is None else lambda row: zs @ row.cells,
+    )
+    p_value = np.nan
+    if draws is not None:
+        post = np.stack([s.after for s in spans]) * np.array([[size[s.cohort]] for s in spans])
+        share = post / post.sum()
+        point = sum(float(share[c] @ fit.effects) for c, fit in enumerate(found))
+        drawn = np.einsum("bct,ct->b", draws, share)
+        p_value = float((1 + (np.abs(drawn) >= abs(point)).sum()) / (1 + drawn.size))
+    told = tuple(told_of(design, problem, at, grid, c, found[c], gone) for c in range(len(spans)))
+    return Found(level, left_before(design, grid, spans, done, size), told, df, p_value)
+
+
+def _any(design: StaggeredPanel, spans: Sequence[Span]) -> Bools:
+    return np.isin(design.first, [s.cohort for s in spans])
+
+
+def _relative(weight: Floats, code: Ints) -> Floats:
+    """Weights with mean one among the units compared with: what a weight means to the penalty."""
+    return np.asarray(weight / weight[code < 0].mean(), dtype=np.float64)
+
+
+def _complete(
+    design: StaggeredPanel,
+    plan: Plan,
+    inside: Bools,
+    spans: Sequence[Span],
+    outcome: int,
+    *,
+    leave_out: bool,
+) -> tuple[Ints, int]:
+    """The units used, and how many were left out for gaps. Raises InputError where there are some."""
+    at = np.flatnonzero(inside & (plan.others | _any(design, spans)))
+    y = design.outcomes[np.ix_(at, np.flatnonzero(plan.used))][:, :, outcome]
+    complete = np.isfinite(y).all(axis=1)
+    if design.varying is not None:
+        complete &= np.isfinite(design.varying[np.ix_(at, np.flatnonzero(plan.used))]).all(
+            axis=(1, 2)
+        )
+    gone = int((~complete).sum())
+    if gone and not leave_out:
+        raise InputError(
+            f"{gone} of {at.size} units have no value in one of {int(plan.used.sum())} periods",
+            where=f"outcome '{design.outcome_names[outcome]}'",
+            remedy="Synthetic weights need every unit in every period: say incomplete=leave_out to "
+            "leave these units out, or use group_time_att.",
+        )
+    return at[complete], gone
+
+
+def _cells(
+    design: StaggeredPanel,
+    plan: Plan,
+    done: dict[float, tuple[CohortFit, Floats | None, Support]],
+    reason: dict[float, str],
+    ahead: dict[float, list[int]],
+) -> tuple[Fitted, ...]:
+    """Every cohort and period from its start (or what comes ahead of it), in order."""
+    grid = np.flatnonzero(plan.used)
+    out = []
+    for g in sorted({*plan.short, *(s.cohort for s in plan.spans)}):
+        for place, t in enumerate(grid):
+            early = t in ahead.get(g, [])
+            if design.periods[t] < g and not early:
+                continue
+            why = reason.get(g, "")
+            cell = Cell(g, int(t), -1, "anticipated" if early else "effect", np.inf, why)
+            if why or g not in done:
+                out.append(Fitted(cell, reason=why))
+                continue
+            fit, z, support = done[g]
+            own = None if z is None else z[:, place]
+            out.append(Fitted(cell, float(fit.effects[place]), own, support))
+    return tuple(out)
