@@ -70,6 +70,11 @@ ESTIMATORS: Mapping[str, Entry] = {
         "doubly robust, all programmes on those who are met in every one of them",
         fixed={"target": "overlap"},
     ),
+    "heterogeneity": Entry(
+        "heterogeneity.estimator",
+        "Heterogeneity",
+        "effects of several programmes by subgroup on the same people, and whether they differ",
+    ),
     "ipw_att": Entry(
         "weighting.ipw",
         "IPW",

@@ -7,7 +7,7 @@ propensities, same outcome regressions, same folds and clusters, so that their i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from tiltakeval.design.cross_section import CrossSection, Subgroup
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimators.numerics.groups import Groups
+from tiltakeval.estimators.numerics.ridge import Predictions
 from tiltakeval.estimators.numerics.scores import unit_scores as scores_of_units
 from tiltakeval.estimators.numerics.threads import one_thread
 from tiltakeval.estimators.weighting.aipw import AIPW
 from tiltakeval.estimators.weighting.nuisance import Nuisance
-from tiltakeval.estimators.weighting.pipeline import prepare
+from tiltakeval.estimators.weighting.pipeline import Work, prepare
 from tiltakeval.estimators.weighting.targets import Target
 
 Floats = NDArray[np.floating]
@@ -170,7 +171,7 @@ def unit_scores(
     ``outcome`` and ``horizon`` may be left out where there is one; the rest as in `unit_score_sets`.
     """
     column = find_column(design, outcome, horizon)
-    return unit_score_sets(design, options, [column], arms=arms, nuisances=nuisances)[0]
+    return next(unit_score_sets(design, options, [column], arms=arms, nuisances=nuisances))
 
 
 def unit_score_sets(
@@ -180,8 +181,9 @@ def unit_score_sets(
     *,
     arms: Sequence[str] | None = None,
     nuisances: Sequence[Nuisance] | None = None,
-) -> tuple[UnitScores, ...]:
-    """Scores of several ``columns`` (positions of horizon and outcome); what is shared is fitted once.
+) -> Iterator[UnitScores]:
+    """Scores of several ``columns`` (positions of horizon and outcome) in turn; what they share is
+    fitted once, and the arrays of one column exist at a time.
 
     ``options`` an ``AIPW`` with its learners, folds, seeds, trimming; ``target`` "overlap" weighs units
     by overlap, every other describes all of them ("common"). ``arms`` (the comparison first) defaults
@@ -191,18 +193,25 @@ def unit_score_sets(
     """
     found = nuisances_for(design, options) if nuisances is None else tuple(nuisances)
     compared = _compared(design, found[0], arms)
-    common = [_common(design, found[0], compared, design.outcomes[:, t, k]) for t, k in columns]
-    splits: list[list[Split]] = [[] for _ in columns]
-    for nuisance, seed in zip(found, options.all_seeds, strict=True):
-        inside = [units for units, _ in common]
-        for i, split in enumerate(
-            _splits(design, options, nuisance, seed, compared, columns, inside)
-        ):
-            splits[i].append(split)
-    return tuple(
-        _assembled(design, options, found[0], compared, column, *where, parts)
-        for column, where, parts in zip(columns, common, splits)
-    )
+    fits = [
+        _fit(design, options, nuisance, seed, compared, columns)
+        for nuisance, seed in zip(found, options.all_seeds, strict=True)
+    ]
+    for number, (t, k) in enumerate(columns):
+        inside, excluded = _common(design, found[0], compared, design.outcomes[:, t, k])
+        splits = [_split(design, fit, compared, number, inside) for fit in fits]
+        yield _assembled(design, options, found[0], compared, (t, k), inside, excluded, splits)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One seed's nuisance, sorted arrays, regressions, and where the columns wanted are in them."""
+
+    nuisance: Nuisance
+    seed: int
+    work: Work
+    predictions: Predictions
+    at: tuple[int, ...]
 
 
 def _assembled(
@@ -331,25 +340,24 @@ def _common(
     return np.flatnonzero(left), excluded
 
 
-def _splits(
+def _fit(
     design: CrossSection,
     options: AIPW,
     nuisance: Nuisance,
     seed: int,
     compared: tuple[int, ...],
     columns: Sequence[Column],
-    inside: Sequence[NDArray[np.int64]],
-) -> list[Split]:
-    """The scores of one nuisance fit, a split per column in the order of its units ``inside``."""
+) -> _Fit:
+    """The outcome regressions of every arm compared, for ``columns`` (ridge: for all there are)."""
     pairs = tuple((a, compared[0]) for a in compared[1:])
     target = Target("common", compared, compared, pairs, options.target == "overlap")
     outcomes, names, censor = design.outcomes, len(design.outcome_names), design.censor_weight
-    at = [t * names + k for t, k in columns]
+    at = tuple(t * names + k for t, k in columns)
     if options.learner_outcome != "ridge":
         t, k = (sorted(set(part)) for part in zip(*columns))
         outcomes, names = outcomes[:, t][:, :, k], len(k)
         censor = None if censor is None else censor[:, t]
-        at = [t.index(i) * names + k.index(j) for i, j in columns]
+        at = tuple(t.index(i) * names + k.index(j) for i, j in columns)
     work, _ = prepare(
         design,
         nuisance,
@@ -360,40 +368,46 @@ def _splits(
         censor,
         options.folds,
     )
-    sums = work.sums[0]
-    if len(sums.means) != len(compared):
+    if len(work.sums[0].means) != len(compared):
         raise InputError(
             "the comparison is censored in another way for each programme, so it has no outcome that "
             "all programmes can be compared with",
             where=design.estimand,
             remedy="Use the estimand now_vs_wait or vs_no_programme, or one programme at a time.",
         )
+    with one_thread():
+        return _Fit(nuisance, seed, work, options.predict(work, seed), at)
+
+
+def _split(
+    design: CrossSection,
+    fit: _Fit,
+    compared: tuple[int, ...],
+    number: int,
+    inside: NDArray[np.int64],
+) -> Split:
+    """The scores of a column from one fit, in the order of the units ``inside``."""
+    work, sums = fit.work, fit.work.sums[0]
+    with one_thread():
+        psi, fitted, weight = scores_of_units(
+            sums,
+            arm=work.arm,
+            propensity=work.propensity,
+            block=work.block,
+            predictions=fit.predictions,
+            layout=work.layout,
+            column=fit.at[number],
+        )
     own = np.array([[m.arm for m in sums.means].index(a) for a in compared])
     of_unit = np.full(design.n, -1, dtype=np.int64)
     of_unit[work.units] = np.arange(work.units.size)
-    out = []
-    with one_thread():
-        predictions = options.predict(work, seed)
-        for column, units in zip(at, inside):
-            psi, fitted, weight = scores_of_units(
-                sums,
-                arm=work.arm,
-                propensity=work.propensity,
-                block=work.block,
-                predictions=predictions,
-                layout=work.layout,
-                column=column,
-            )
-            rows = of_unit[units]
-            e = nuisance.propensity[np.ix_(units, np.array(compared))]
-            out.append(
-                Split(
-                    psi=psi[np.ix_(rows, own)],
-                    fitted=fitted[np.ix_(rows, own)],
-                    propensity=e / e.sum(axis=1, keepdims=True),
-                    fold=nuisance.fold[units],
-                    weight=design.weight[units].astype(np.float64) * weight[rows],
-                    seed=seed,
-                )
-            )
-    return out
+    rows = of_unit[inside]
+    e = fit.nuisance.propensity[np.ix_(inside, np.array(compared))]
+    return Split(
+        psi=psi[np.ix_(rows, own)],
+        fitted=fitted[np.ix_(rows, own)],
+        propensity=e / e.sum(axis=1, keepdims=True),
+        fold=fit.nuisance.fold[inside],
+        weight=design.weight[inside].astype(np.float64) * weight[rows],
+        seed=fit.seed,
+    )

@@ -28,6 +28,7 @@ from tiltakeval.estimators.weighting.pipeline import Work, estimate_weighting
 from tiltakeval.estimators.weighting.targets import Contrasts, TargetName
 
 Floats = NDArray[np.floating]
+LearnerOutcome = Literal["ridge", "forest", "boosting"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class AIPW:
     """
 
     target: TargetName = "att"
-    learner_outcome: Literal["ridge", "forest", "boosting"] = "ridge"
+    learner_outcome: LearnerOutcome = "ridge"
     learner_propensity: LearnerPropensity = "logit"
     basis: Basis = "products"
     folds: int = 5

@@ -1,0 +1,260 @@
+"""Heterogeneity of effects as one estimator: what is asked for, in one result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tiltakeval.design.cross_section import CrossSection
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.heterogeneity.balanced import balanced_gate
+from tiltakeval.estimators.heterogeneity.calibration import calibration
+from tiltakeval.estimators.heterogeneity.cate import CateLearner, dr_learner
+from tiltakeval.estimators.heterogeneity.gate import (
+    equality_tests,
+    gate,
+    minus_average,
+    step_down_rows,
+)
+from tiltakeval.estimators.heterogeneity.projection import projection
+from tiltakeval.estimators.heterogeneity.rows import Lines, estimates_of
+from tiltakeval.estimators.heterogeneity.scores import (
+    Column,
+    UnitScores,
+    find_column,
+    nuisances_for,
+    unit_score_sets,
+)
+from tiltakeval.estimators.heterogeneity.shrink import shrunk
+from tiltakeval.estimators.heterogeneity.sorting import (
+    by_predicted_outcome,
+    classification,
+    sorted_effects,
+)
+from tiltakeval.estimators.heterogeneity.targeting import targeting
+from tiltakeval.estimators.numerics.basis import Basis
+from tiltakeval.estimators.numerics.propensity import LearnerPropensity
+from tiltakeval.estimators.weighting.aipw import AIPW, LearnerOutcome
+from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim
+from tiltakeval.estimators.weighting.pipeline import attrition_after, run_record
+
+Part = Literal[
+    "tests",
+    "shrunk",
+    "balanced",
+    "projection",
+    "calibration",
+    "sorted",
+    "classification",
+    "targeting",
+    "predicted_outcome",
+]
+PARTS: tuple[Part, ...] = (
+    "tests",
+    "shrunk",
+    "balanced",
+    "projection",
+    "calibration",
+    "sorted",
+    "classification",
+    "targeting",
+    "predicted_outcome",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heterogeneity:
+    """Effects of several programmes by subgroup on their common population, and whether they differ.
+
+    Everything is computed from one set of doubly robust scores (``unit_scores``) of the units that
+    could have entered every programme. Effects on average and by declared subgroup, and their
+    differences from the average, always; ``parts`` adds: tests (of equal effects, step-down p values),
+    shrunk (towards the average), balanced (composition of the other subgroups, or of ``holding``,
+    held fixed), projection (slopes in ``covariates``), calibration, sorted (groups of predicted
+    effect), classification (who is most and least affected), targeting (TOC, AUTOC, Qini),
+    predicted_outcome (by predicted outcome without a programme). ``target`` common describes all
+    units, overlap those met in every programme. ``outcome``, ``horizon`` choose one of several
+    (default: all). Other options as in ``AIPW``.
+    """
+
+    target: Literal["common", "overlap"] = "common"
+    parts: Sequence[Part] = ("tests", "shrunk")
+    outcome: str | None = None
+    horizon: int | None = None
+    arms: Sequence[str] = ()
+    covariates: Sequence[str] = ()
+    holding: Sequence[str] = ()
+    cate: CateLearner = "ridge"
+    groups: int = 5
+    most: float = 0.2
+    strata: int = 3
+    learner_outcome: LearnerOutcome = "ridge"
+    learner_propensity: LearnerPropensity = "logit"
+    basis: Basis = "products"
+    folds: int = 5
+    seed: int = 0
+    seeds: int | Sequence[int] = 1
+    trim: Trim = None
+    floor: float = 0.01
+    ridge_propensity: float | None = None
+    trees: int = 300
+    min_leaf: int = 10
+    cluster: Cluster = "person"
+    min_arm: int = 20
+    level: float = 0.95
+    draws: int = 999
+    bands: bool = True
+
+    def __post_init__(self) -> None:
+        if self.target not in ("common", "overlap"):
+            raise unknown("target", self.target, ("common", "overlap"), where="target")
+        for part in self.parts:
+            if part not in PARTS:
+                raise unknown("part", str(part), PARTS, where="parts")
+        self.scoring()  # raises for what AIPW refuses
+
+    def scoring(self) -> AIPW:
+        """The averages' estimator, whose scores these are."""
+        return AIPW(
+            target="overlap" if self.target == "overlap" else "ate",
+            learner_outcome=self.learner_outcome,
+            learner_propensity=self.learner_propensity,
+            basis=self.basis,
+            folds=self.folds,
+            seed=self.seed,
+            seeds=self.seeds,
+            trim=self.trim,
+            floor=self.floor,
+            ridge_propensity=self.ridge_propensity,
+            trees=self.trees,
+            min_leaf=self.min_leaf,
+            cluster=self.cluster,
+            min_arm=self.min_arm,
+            level=self.level,
+            placebo=False,
+        )
+
+    def nuisance(self, design: CrossSection, *, seed: int | None = None) -> Nuisance:
+        """Propensities, folds and groups (of the first seed): what the diagnostics look at."""
+        return self.scoring().nuisance(design, seed=seed)
+
+    def estimate(
+        self, design: CrossSection, nuisance: Nuisance | None = None, *, cate: Any = None
+    ) -> Estimates:
+        """All rows of every outcome and horizon asked for.
+
+        ``cate`` [units scored, programmes] are predicted effects from elsewhere (a forest), out of
+        fold, for a single outcome and horizon. ``nuisance`` (of the first seed) saves fitting it.
+        Raises InputError.
+        """
+        options = self.scoring()
+        if nuisance is None or len(options.all_seeds) > 1:
+            nuisances = nuisances_for(design, options)
+        else:
+            nuisances = (nuisance,)
+        columns = self._columns(design)
+        if cate is not None and len(columns) != 1:
+            raise InputError(
+                "predicted effects are of one outcome at one horizon",
+                where="cate",
+                remedy="Say outcome and horizon.",
+            )
+        record = run_record(self, design, nuisances[0])
+        attrition = attrition_after(design, nuisances[0])
+        found: list[Estimates] = []
+        for scores in unit_score_sets(
+            design, options, columns, arms=tuple(self.arms) or None, nuisances=nuisances
+        ):
+            parts, tests, notes = self.lines(scores, cate=cate)
+            key = f"{scores.labels.outcome}@{scores.labels.horizon}"
+            found.append(
+                estimates_of(
+                    scores,
+                    parts,
+                    tests=tests,
+                    level=self.level,
+                    draws=self.draws,
+                    attrition=attrition if not found else None,
+                    run={**record, **({f"shrunk {key}": notes} if notes else {})},
+                    bands=self.bands,
+                )
+            )
+        return Estimates.concat(found) if len(found) > 1 else found[0]
+
+    def lines(
+        self, scores: UnitScores, *, cate: Any = None
+    ) -> tuple[list[Lines], list[dict[str, Any]], dict[str, float]]:
+        """Rows, tests and notes of one outcome at one horizon, from its scores."""
+        average, by_level, difference = gate(scores)
+        out, notes = [average, by_level, difference], dict[str, float]()
+        tests: list[dict[str, Any]] = []
+        if "tests" in self.parts and len(by_level):
+            tests += equality_tests(scores, by_level, difference)
+            tests += step_down_rows(scores, by_level) + step_down_rows(scores, difference)
+        if "shrunk" in self.parts and len(by_level):
+            rows, noted = shrunk(scores, average, by_level, difference, level=self.level)
+            out.append(rows)
+            notes.update(noted)
+        if "balanced" in self.parts:
+            for rows in self._balanced(scores):
+                out.append(rows)
+                if "tests" in self.parts:
+                    tests += equality_tests(
+                        scores,
+                        rows,
+                        minus_average(average, rows),
+                        term="test_equal_effects_balanced",
+                    )
+        if "projection" in self.parts:
+            rows, more = projection(scores, self.covariates or scores.names)
+            out.append(rows)
+            tests += more
+        if "predicted_outcome" in self.parts:
+            out.append(by_predicted_outcome(scores, groups=self.strata))
+        return (*self._predicted(scores, cate, out, tests), notes)
+
+    def _predicted(
+        self, scores: UnitScores, cate: Any, out: list[Lines], tests: list[dict[str, Any]]
+    ) -> tuple[list[Lines], list[dict[str, Any]]]:
+        """What rests on predicted effects. Tests take sequential predictions, descriptions those of
+        all other folds."""
+        settings: dict[str, Any] = {"learner": self.cate, "seed": self.seed}
+        if {"calibration", "targeting"} & set(self.parts):
+            tested = dr_learner(scores, sequential=True, **settings) if cate is None else cate
+            for part, rows_of in (("calibration", calibration), ("targeting", targeting)):
+                if part in self.parts:
+                    rows, more = rows_of(scores, tested)
+                    out.append(rows)
+                    tests += more
+        if {"sorted", "classification"} & set(self.parts):
+            tau = dr_learner(scores, **settings) if cate is None else np.asarray(cate)
+            if "sorted" in self.parts:
+                out.append(sorted_effects(scores, tau, groups=self.groups))
+            if "classification" in self.parts:
+                out.append(classification(scores, tau, covariates=self.covariates, share=self.most))
+        return out, tests
+
+    def _balanced(self, scores: UnitScores) -> Iterator[Lines]:
+        held = list(self.holding)
+        for name in scores.subgroups:
+            others = [h for h in held if h != name]
+            if others or len(scores.subgroups) > 1:
+                yield balanced_gate(scores, name, holding=others)
+        if not held and len(scores.subgroups) < 2:
+            raise InputError(
+                "nothing is named to be held fixed",
+                where="holding",
+                remedy="Declare another subgroup, or name covariates.",
+            )
+
+    def _columns(self, design: CrossSection) -> list[Column]:
+        """The horizons and outcomes asked for."""
+        if self.outcome is not None and self.horizon is not None:
+            return [find_column(design, self.outcome, self.horizon)]
+        names = design.outcome_names if self.outcome is None else (self.outcome,)
+        horizons = design.horizons if self.horizon is None else (self.horizon,)
+        return [find_column(design, name, h) for h in horizons for name in names]

@@ -1,0 +1,92 @@
+"""Best linear projection of the effects on declared covariates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimators.heterogeneity.gate import counts_of_all, joint_df
+from tiltakeval.estimators.heterogeneity.multiple import wald
+from tiltakeval.estimators.heterogeneity.rows import Lines, label_of, over_splits, support
+from tiltakeval.estimators.heterogeneity.scores import UnitScores
+
+Floats = NDArray[np.floating]
+
+
+def projection(scores: UnitScores, covariates: Sequence[str]) -> tuple[Lines, list[dict[str, Any]]]:
+    """Slopes of the effect of every programme in all ``covariates`` at once, and tests that all are 0.
+
+    Least squares of the scores of the effects on the covariates (Semenova & Chernozhukov 2021,
+    Econometrics Journal 24:264-289; robust errors from the influence): what is described is the
+    best linear approximation, whatever the shape of the effects. Rows have term ``slope`` and the
+    covariate as subgroup. Raises InputError for a name that isn't a covariate, or columns that depend
+    on each other.
+    """
+    for name in covariates:
+        if name not in scores.names:
+            raise unknown("covariate", name, scores.names, where="projection")
+    if not covariates:
+        raise InputError("no covariate is named", where="projection")
+    z = scores.x[:, [scores.names.index(name) for name in covariates]]
+    arms = range(1, len(scores.arms))
+    everybody = np.ones(scores.n, dtype=bool)
+    labels = [
+        label_of(scores, a, subgroup=name, term="slope", **support(scores, everybody, a))
+        for a in arms
+        for name in covariates
+    ]
+
+    def compute(split: UnitScores) -> tuple[Floats, Floats]:
+        beta, values = least_squares(z, split.effects, split.weight, names=covariates)
+        # [n, arm, covariate]
+        return beta.T.ravel(), values.transpose(0, 2, 1).reshape(scores.n, -1)
+
+    theta, influence = over_splits(scores, compute)
+    lines = Lines(tuple(labels), theta, influence, family="over covariate, programme")
+    tests = []
+    for j, a in enumerate(arms):
+        at = np.arange(j * len(covariates), (j + 1) * len(covariates))
+        f, _, p = wald(
+            theta[at],
+            influence[:, at],
+            df=joint_df(scores, lines, at),
+            form=scores.groups.form,
+        )
+        tests.append(
+            {
+                **counts_of_all(scores),
+                **label_of(scores, a, subgroup="all", term="test_no_slopes"),
+                "unit": "F",
+                "estimate": f,
+                "p_value": p,
+            }
+        )
+    return lines, tests
+
+
+def least_squares(
+    x: Floats, y: Floats, weight: Floats, *, names: Sequence[str] = ()
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Slopes [p, m] of weighted least squares of ``y`` [n, m] on 1 and ``x`` [n, p], and the influence
+    [n, p, m] of every unit. Raises InputError when the columns depend on each other."""
+    share = weight / weight.sum()
+    centred = x - share @ x
+    gram = (centred * share[:, None]).T @ centred
+    scale = np.sqrt(np.diag(gram))
+    if (scale <= 1e-10 * np.maximum(np.abs(share @ x), 1e-30)).any() or (
+        np.linalg.eigvalsh(gram / np.outer(scale, scale)).min() < 1e-9
+    ):
+        raise InputError(
+            "the covariates don't vary, or depend on each other linearly",
+            where=", ".join(names) or None,
+            remedy="Leave one out.",
+        )
+    middle = y - share @ y
+    beta = np.linalg.solve(gram, (centred * share[:, None]).T @ middle)
+    residual = middle - centred @ beta
+    left = np.linalg.solve(gram, (centred * share[:, None]).T)
+    return beta, left.T[:, :, None] * residual[:, None, :]
