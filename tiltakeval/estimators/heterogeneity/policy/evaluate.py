@@ -1,0 +1,171 @@
+"""Values of rules from doubly robust scores: rows with influence, never where a rule was learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.estimators.heterogeneity.policy.rules import Rule, Units, cross_fit
+from tiltakeval.estimators.heterogeneity.rows import (
+    MIN_UNITS,
+    Lines,
+    level_members,
+    mean_of,
+    over_splits,
+)
+from tiltakeval.estimators.heterogeneity.scores import UnitScores
+
+Floats = NDArray[np.floating]
+TODAY = "today"
+#: What a rule maximises, from the scores of one split: Units of the same people.
+MakeUnits = Callable[[UnitScores], Units]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """``probability[split][rule]`` [n, A], each from a rule learnt on other folds than the unit's."""
+
+    probability: tuple[Mapping[str, NDArray[np.float64]], ...]
+
+    def mean(self, rule: str) -> NDArray[np.float64]:
+        """[n, A] mean over the splits."""
+        return np.asarray(np.mean([one[rule] for one in self.probability], axis=0))
+
+
+def evaluate(scores: UnitScores, rules: Mapping[str, Rule], make: MakeUnits) -> Evaluated:
+    """Every rule cross-fitted in every split. Raises InputError."""
+    out = []
+    for number in range(len(scores.splits)):
+        units = make(scores.of_split(number))
+        out.append({name: cross_fit(rule, units) for name, rule in rules.items()})
+    return Evaluated(tuple(out))
+
+
+def observed(scores: UnitScores) -> NDArray[np.float64]:
+    """[n, A] one in the arm each unit was in: today's practice."""
+    return np.eye(len(scores.arms))[scores.arm]
+
+
+def unit_values(
+    scores: UnitScores, probability: Floats | None, worth: float, cost: Floats
+) -> NDArray[np.float64]:
+    """[n] scores of a rule's value: sum over arms of probability times (worth psi - cost).
+
+    None is today's practice, whose score is the outcome itself: psi of the arm each unit was in would
+    count the residuals 1 / e times, and rest on the outcome model where nothing need be modelled.
+    """
+    if probability is None:
+        return np.asarray(worth * scores.y - cost[scores.arm])
+    return np.asarray((probability * (worth * scores.psi - cost)).sum(axis=1))
+
+
+def value_lines(
+    scores: UnitScores,
+    evaluated: Evaluated,
+    names: Sequence[str],
+    *,
+    against: Sequence[tuple[str, str]],
+    worth: float = 1.0,
+    cost: Floats | None = None,
+    prefix: str = "policy",
+    unit: str | None = None,
+) -> Lines:
+    """Rows ``policy_value`` of every rule and of today, ``policy_gain`` of every pair in ``against``, for
+    everybody and by level of every declared subgroup.
+
+    With ``worth`` (NOK per unit of outcome), ``cost`` [A] and ``prefix`` "policy_net" the values are net.
+    Gains have ``n_treated`` the units whose arm the two rules differ in (expected number). A gain for
+    nobody has no estimate. The median over splits; see ``rows.over_splits``.
+    """
+    charge = np.zeros(len(scores.arms)) if cost is None else cost
+    everyone = np.ones(scores.n, dtype=bool)
+    members = [("all", everyone), *((label, m) for _, label, m in level_members(scores))]
+    rules = [TODAY, *names]
+    seen = {name: observed(scores) if name == TODAY else evaluated.mean(name) for name in rules}
+    labels: list[dict[str, Any]] = []
+    columns: list[tuple[NDArray[np.bool_], str, str | None]] = []
+    more = {} if unit is None else {"unit": unit}
+    for subgroup, member in members:
+        clusters = int(np.unique(scores.cluster[member]).size)
+        count = {"subgroup": subgroup, "n_clusters": clusters, **more}
+        for name in rules:
+            columns.append((member, name, None))
+            labels.append(
+                {
+                    "term": f"{prefix}_value",
+                    "programme": name,
+                    "n_treated": int(member.sum()),
+                    **count,
+                }
+            )
+        for name, other in against:
+            moved = np.abs(seen[name] - seen[other]).sum(axis=1)[member].sum() / 2
+            columns.append((member, name, other))
+            labels.append(
+                {
+                    "term": f"{prefix}_gain",
+                    "programme": name,
+                    "comparator": other,
+                    "n_treated": round(float(moved)),
+                    **count,
+                }
+            )
+    enough = np.array(
+        [label["n_treated"] >= MIN_UNITS and label["n_clusters"] >= MIN_UNITS for label in labels]
+    )
+
+    def compute(split: UnitScores) -> tuple[Floats, Floats]:
+        number = next(i for i, s in enumerate(scores.splits) if s is split.splits[0])
+        dealt = evaluated.probability[number]
+        value = {
+            name: unit_values(split, None if name == TODAY else dealt[name], worth, charge)
+            for name in rules
+        }
+        theta = np.full(len(labels), np.nan)
+        z = np.zeros((scores.n, len(labels)))
+        for c, (member, name, other) in enumerate(columns):
+            if enough[c]:
+                own = value[name] - (0.0 if other is None else value[other])
+                found, part = mean_of(split.weight * member, own[:, None])
+                theta[c], z[:, c] = found[0], part[:, 0]
+        return theta, z
+
+    theta, z = over_splits(scores, compute)
+    return Lines(tuple(labels), np.asarray(theta), z)
+
+
+def share_lines(scores: UnitScores, evaluated: Evaluated, names: Sequence[str]) -> Lines:
+    """Rows ``policy_share``: the share each arm (``programme``) gets under each rule (``comparator``) and
+    today, for everybody and by level; ``n_treated`` expected number of people. Means over splits."""
+    members = [("all", np.ones(scores.n, dtype=bool))]
+    members += [(label, m) for _, label, m in level_members(scores)]
+    labels, values, weights = [], [], []
+    for rule in (TODAY, *names):
+        dealt = observed(scores) if rule == TODAY else evaluated.mean(rule)
+        for subgroup, member in members:
+            for a, arm in enumerate(scores.arms):
+                number = round(float(dealt[member, a].sum()))
+                labels.append(
+                    {
+                        "term": "policy_share",
+                        "programme": arm,
+                        "comparator": rule,
+                        "subgroup": subgroup,
+                        "unit": "share",
+                        "n_treated": number,
+                        "n_clusters": int(np.unique(scores.cluster[member]).size),
+                    }
+                )
+                values.append(dealt[:, a])
+                weights.append(member)
+    theta = np.full(len(labels), np.nan)
+    z = np.zeros((scores.n, len(labels)))
+    for c, (value, member) in enumerate(zip(values, weights)):
+        if labels[c]["n_treated"] >= MIN_UNITS and labels[c]["n_clusters"] >= MIN_UNITS:
+            found, part = mean_of(scores.weight * member, value[:, None])
+            theta[c], z[:, c] = found[0], part[:, 0]
+    return Lines(tuple(labels), theta, scores.groups.add_up(z, scores.units))
