@@ -74,10 +74,10 @@ def value_lines(
     prefix: str = "policy",
     unit: str | None = None,
 ) -> Lines:
-    """Rows ``policy_value`` of every rule and of today, ``policy_gain`` of every pair in ``against``, for
-    everybody and by level of every declared subgroup.
+    """Rows ``policy_value`` of every rule and of today, ``policy_gain`` of every pair in ``against``,
+    for everybody and by level of every declared subgroup.
 
-    With ``worth`` (NOK per unit of outcome), ``cost`` [A] and ``prefix`` "policy_net" the values are net.
+    With ``worth`` (NOK per unit of outcome), ``cost`` [A] and ``prefix`` "policy_net" values are net.
     Gains have ``n_treated`` the units whose arm the two rules differ in (expected number). A gain for
     nobody has no estimate. The median over splits; see ``rows.over_splits``.
     """
@@ -139,11 +139,13 @@ def value_lines(
 
 
 def share_lines(scores: UnitScores, evaluated: Evaluated, names: Sequence[str]) -> Lines:
-    """Rows ``policy_share``: the share each arm (``programme``) gets under each rule (``comparator``) and
-    today, for everybody and by level; ``n_treated`` expected number of people. Means over splits."""
+    """Rows ``policy_share``: the share each arm (``programme``) gets under each rule (``comparator``)
+    and today, for everybody and by level; ``n_treated`` expected number of people. Means over splits.
+    """
     members = [("all", np.ones(scores.n, dtype=bool))]
     members += [(label, m) for _, label, m in level_members(scores)]
-    labels, values, weights = [], [], []
+    labels: list[dict[str, Any]] = []
+    values, weights = [], []
     for rule in (TODAY, *names):
         dealt = observed(scores) if rule == TODAY else evaluated.mean(rule)
         for subgroup, member in members:

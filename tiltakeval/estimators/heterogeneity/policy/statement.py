@@ -15,16 +15,20 @@ NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "Rettslig grunnlag",
             "behandlingen av personopplysninger og bruken i saksbehandling må ha hjemmel, og "
-            "personvernkonsekvensene må være vurdert. Helt automatiserte avgjørelser krever egen hjemmel.",
+            "personvernkonsekvensene må være vurdert. Helt automatiserte avgjørelser krever "
+            "egen hjemmel.",
         ),
         (
             "Randomisert utprøving",
-            "regelen prøves mot dagens praksis ved loddtrekning der veilederen mener at tiltakene er "
-            "likeverdige. Anslagene her forutsetter at alt som styrte valget av tiltak, er observert.",
+            "regelen prøves mot dagens praksis ved loddtrekning der veilederen mener at "
+            "tiltakene er "
+            "likeverdige. Anslagene her forutsetter at alt som styrte valget av tiltak, er "
+            "observert.",
         ),
         (
             "Pilot",
-            "i få kontorer først: blir plassene brukt, følger veilederne rådet, og når de avviker, hvorfor?",
+            "i få kontorer først: blir plassene brukt, følger veilederne rådet, og når de "
+            "avviker, hvorfor?",
         ),
         (
             "Begrunnelse og klage",
@@ -33,65 +37,78 @@ NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             "Likebehandling",
-            "hvem som vinner og taper plasser etter kjønn, landgruppe og alder, er vurdert før bruk, også "
+            "hvem som vinner og taper plasser etter kjønn, landgruppe og alder, er vurdert "
+            "før bruk, også "
             "for kjennetegn som regelen ikke ser.",
         ),
         (
             "Oppfølging",
-            "effekter, andeler og avvik følges i drift, med en fastsatt grense for når regelen trekkes "
+            "effekter, andeler og avvik følges i drift, med en fastsatt grense for når "
+            "regelen trekkes "
             "tilbake. Regler, priser og arbeidsmarked endrer seg.",
         ),
         (
             "Det regnestykket ikke ser",
-            "fortrengning, ventetid, leverandørers kapasitet på kort sikt, behov og ønsker som ikke er "
+            "fortrengning, ventetid, leverandørers kapasitet på kort sikt, behov og ønsker "
+            "som ikke er "
             "registrert. Et tiltak kan ha andre mål enn arbeid.",
         ),
     ),
     "en": (
         (
             "Legal basis",
-            "processing the data and using the rule in casework need a basis in law, with an assessment of "
+            "processing the data and using the rule in casework need a basis in law, with an "
+            "assessment of "
             "consequences for privacy. Fully automated decisions need one of their own.",
         ),
         (
             "Randomised test",
-            "the rule is tried against today's practice by lot where the counsellor finds the programmes "
+            "the rule is tried against today's practice by lot where the counsellor finds "
+            "the programmes "
             "equivalent. The figures here assume that all that steered who got what is observed.",
         ),
         (
             "Pilot",
-            "in a few offices first: are places filled, do counsellors follow the advice, and why not?",
+            "in a few offices first: are places filled, do counsellors follow the advice, "
+            "and why not?",
         ),
         (
             "Reasons and appeal",
-            "the person concerned is told that there is advice and what it rests on, and can contest it. "
+            "the person concerned is told that there is advice and what it rests on, and can "
+            "contest it. "
             "The counsellor decides.",
         ),
         (
             "Equal treatment",
-            "who gains and loses places by sex, country group and age has been judged before use, also for "
+            "who gains and loses places by sex, country group and age has been judged before "
+            "use, also for "
             "traits that the rule doesn't see.",
         ),
         (
             "Monitoring",
-            "effects, shares and departures are followed in use, with a limit set in advance at which the "
+            "effects, shares and departures are followed in use, with a limit set in advance "
+            "at which the "
             "rule is withdrawn. Regulations, prices and the labour market change.",
         ),
         (
             "What the sum leaves out",
-            "displacement, waiting time, what suppliers can do at short notice, needs and wishes that aren't "
+            "displacement, waiting time, what suppliers can do at short notice, needs and "
+            "wishes that aren't "
             "recorded. A programme may have other aims than work.",
         ),
     ),
 }
 _OPENING = {
-    "nb": "{label}. Regelen er beregnet på tidligere deltakere og er ikke et vedtak eller et råd om en "
+    "nb": "{label}. Regelen er beregnet på tidligere deltakere og er ikke et vedtak eller "
+    "et råd om en "
     "enkelt person. Før den kan brukes på mennesker, må dette være på plass:",
-    "en": "{label}. The rule was computed from earlier participants; it is no decision and no advice about "
+    "en": "{label}. The rule was computed from earlier participants; it is no decision and "
+    "no advice about "
     "any one person. Before it may be used on people, this must be in place:",
 }
 _FAIR = {
-    "nb": "Regelen bruker {names} direkte i fordelingen av plasser. Det krever et eget rettslig grunnlag.",
+    "nb": "Regelen bruker {names} direkte i fordelingen av plasser. Det krever et eget "
+    "rettslig grunnlag.",
     "en": "The rule uses {names} directly in dealing places. That needs a legal basis of its own.",
 }
 
