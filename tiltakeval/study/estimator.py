@@ -86,13 +86,13 @@ def estimate_and_check(
         *placebo_outcomes(estimates=estimates, placebo_level=limits.placebo_level),
         *placebo_together(estimates=estimates, placebo_level=limits.placebo_level),
     ]
-    if target == "att":
-        table = estimates.table
-        if judged is not None:
-            table = table[(table["horizon"] == judged[0]) & table["outcome"].isin(judged[1])]
-        checks += sensitivity(
-            design=design, nuisance=nuisance, estimates=Estimates(table.reset_index(drop=True))
-        )
+    checks += sensitivity(
+        design=design,
+        nuisance=nuisance,
+        estimates=estimates,
+        judged=judged,
+        level=getattr(estimator, "level", 0.95),
+    )
     return Checked(estimates, checks, nuisance)
 
 
