@@ -25,6 +25,7 @@ OPTIONS = {
     "did_imputation": {"auxiliary_mean": "plain"},
     # nor when each cluster's influence is divided by what its own leverage leaves of it
     "group_time_att": {"divisor": "g_minus_1"},
+    "triple_difference": {"divisor": "g_minus_1", "eligible": "eligible=b"},
     "switching_att": {"divisor": "g_minus_1"},
     **{key: {"folds": 3} for key in ESTIMATORS if key.startswith("aipw")},
 }
@@ -36,7 +37,12 @@ def design_for(key: str, n: int = 500, seed: int = 1):
     if ESTIMATORS[key].design == "event_history":
         return make_history(n, seed=seed)
     if ESTIMATORS[key].design == "staggered":
-        return make_rollout(n, seed=seed)
+        design = make_rollout(n, seed=seed)
+        if key == "triple_difference":
+            codes = np.arange(n) % 5 > 1
+            half = replace(design.subgroups["sex"], codes=codes.astype(np.int16))
+            design = replace(design, subgroups={**design.subgroups, "eligible": half})
+        return design
     if ESTIMATORS[key].design == "paths":
         return make_paths(n, seed=seed)
     design = make_design(n, seed=seed, missing=key != "iv_2sls", weighted=True)
@@ -142,7 +148,7 @@ def test_small_subgroups_never_become_estimates(case) -> None:
     by_person = not (hasattr(design, "arm") or hasattr(design, "first"))
     few = np.isin(design.person if by_person else np.arange(design.n), treated[:3])
     codes[few] = 0
-    cut = replace(design, subgroups={name: replace(group, codes=codes)})
+    cut = replace(design, subgroups={**design.subgroups, name: replace(group, codes=codes)})
     table = estimator.estimate(cut).table
     rows = table[
         (table.subgroup == f"{name}=a")

@@ -168,6 +168,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "two-way fixed effects with an effect of its own for every cohort and period",
         design="staggered",
     ),
+    "triple_difference": Entry(
+        "did.triple_difference",
+        "TripleDifference",
+        "effects on the eligible of a roll-out, net of what happens to the ineligible beside them",
+        design="staggered",
+    ),
     "synthetic_did": Entry(
         "did.synthetic_did",
         "SyntheticDiD",

@@ -76,6 +76,12 @@ class FewClusters:
                 where="inference",
                 remedy="Say inference = jackknife, bootstrap_t or permutation.",
             )
+        if choice.inference == "permutation" and getattr(self.estimator, "combine", "") == "gmm":
+            raise InputError(
+                "dealings need weights of comparison cohorts that don't hang on the outcome",
+                where="inference",
+                remedy="Say combine = size.",
+            )
         if self.key in OWN_ERRORS and choice.inference != "cluster":
             raise InputError(
                 f"{self.key} finds its errors by weighing anew, or with weights as they are",

@@ -125,7 +125,7 @@ def permuted(
         raise InputError("start dates can be dealt in one way only", where="strata")
     ways, exact = assignments(start, within, draws=draws, seed=seed)
     quick = without_bands(estimator)
-    doubled = _with_treatment(design)
+    doubled = _with_treatment(estimator, design)
     outcomes = len(design.outcome_names)
     own = _both(quick, doubled, estimates, outcomes)
     unit = np.where(own[1] != 0, own[1], 1.0)  # what one unit of effect is in the row
@@ -164,9 +164,12 @@ def permuted(
     return out, said
 
 
-def _with_treatment(design: StaggeredPanel) -> StaggeredPanel:
-    """The design with, after each outcome, treatment in its rows as one more outcome."""
+def _with_treatment(estimator: Any, design: StaggeredPanel) -> StaggeredPanel:
+    """The design with, after each outcome, treatment in its rows as one more outcome; that of the units
+    the estimator says can be treated, where it says so."""
     treated = (design.periods[None, :] >= design.first[:, None]) * 1.0
+    if hasattr(estimator, "can_be_treated"):
+        treated *= estimator.can_be_treated(design)[:, None]
     extra = np.where(np.isfinite(design.outcomes), treated[:, :, None], np.nan)
     names = tuple(f"{name} (treatment)" for name in design.outcome_names)
     return replace(
@@ -183,6 +186,8 @@ def _both(
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """By row: the estimate, that of treatment as an outcome, and the influence's squares and product."""
     found = estimator.estimate(design)
+    if found.influence is None:
+        raise InputError("no row can be estimated", where="inference")
     table = estimates.table
     second = table.assign(outcome=table["outcome"] + " (treatment)")
     first_at, second_at = matched(table, found.table), matched(second, found.table)
