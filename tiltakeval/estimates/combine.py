@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tiltakeval.errors import InputError
+from tiltakeval.estimates.bands import balanced_critical_values
 from tiltakeval.estimates.inference import (
     Influence,
-    balanced_critical_values,
     band_critical_value,
     degrees_of_freedom,
     intervals,

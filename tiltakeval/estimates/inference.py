@@ -170,13 +170,13 @@ def satterthwaite(z: Floats, strata: NDArray[np.int64]) -> Floats:
     Welch (1947, Biometrika 34:28-35): with v_s a stratum's part of the variance, known from its clusters
     less one, (sum v_s)^2 / sum v_s^2 / (G_s - 1).
     """
-    parts, less_one = _parts(z, strata)
+    parts, less_one = sums_by_stratum(z, strata)
     down = (parts**2 / less_one[:, None]).sum(axis=0)
     total = parts.sum(axis=0) ** 2
     return np.where(down > 0, total / np.where(down > 0, down, 1.0), z.shape[0] - 1.0)
 
 
-def _parts(z: Floats, strata: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def sums_by_stratum(z: Floats, strata: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """[S, k] sums of squares by stratum, and clusters less one (at least 1)."""
     codes = np.unique(strata, return_inverse=True)[1].reshape(-1)
     size = np.bincount(codes)
@@ -223,40 +223,6 @@ def band_critical_value(
     normal, scale = _draws(draws, root.shape[1], df, seed)
     largest = np.abs(normal @ root.T).max(axis=1) / scale
     return max(pointwise, float(np.quantile(largest, level)))
-
-
-def balanced_critical_values(
-    z: Floats,
-    strata: NDArray[np.int64],
-    *,
-    df: Floats,
-    level: float,
-    draws: int = 999,
-    seed: int = 0,
-) -> Floats:
-    """[k] critical values of a simultaneous band over columns of ``z`` [G, k] that are known unequally
-    well: every row gets the quantile of its own t distribution (``df`` [k]) at one common level, so that
-    a row resting on few clusters doesn't widen the others (Beran 1988, Journal of the American
-    Statistical Association 83:679-686).
-
-    Gaussian draws with the correlation of ``z`` are divided by errors drawn with them: each stratum's
-    variance is drawn as a chi-square with its clusters less one.
-    """
-    pointwise = stats.t.ppf(0.5 + level / 2, df)
-    parts, less_one = _parts(z, strata)
-    total = parts.sum(axis=0)
-    used = total > 1e-24 * max(float(total.max(initial=0.0)), 1e-300)
-    if used.sum() <= 1:
-        return np.asarray(pointwise)
-    values, vectors = np.linalg.eigh(correlation(z[:, used]))
-    root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    rng = np.random.default_rng(seed)
-    normal = rng.standard_normal((draws, root.shape[1])) @ root.T
-    chi = rng.chisquare(less_one, size=(draws, less_one.size)) / less_one
-    t = np.abs(normal) / np.sqrt(chi @ (parts[:, used] / total[used]))
-    smallest = (2 * stats.t.sf(t, df[used])).min(axis=1)
-    common = float(np.quantile(smallest, 1 - level))
-    return np.maximum(pointwise, stats.t.isf(common / 2, df))
 
 
 @lru_cache(maxsize=64)

@@ -30,6 +30,15 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """What is estimated beside the effects: ``root`` [r, C] with root'root the covariance of the cells'
+    effects, ``held`` [G, cohorts] the weight of each cohort in each group."""
+
+    root: Floats
+    held: Floats
+
+
+@dataclass(frozen=True)
 class Average:
     """A row of results: ``cells`` [C] are the weights of the effects, ``sizes`` [cohorts] the derivative
     by each cohort's size. Empty (no weights) where no cell supports it."""
@@ -48,35 +57,67 @@ class Average:
 
 
 def averages(
-    known: Sequence[Known], size: Floats, *, balance: int | None, mass: Floats | None = None
+    known: Sequence[Known],
+    size: Floats,
+    *,
+    balance: int | None,
+    mass: Floats | None = None,
+    noise: Noise | None = None,
 ) -> list[Average]:
     """Every average of the cells; ``size`` [cohorts] are the cohorts' weighted numbers of units.
 
     With ``mass`` [cells], cells weigh by it instead of their cohort's size; sizes are taken as given.
+    That sizes are estimated matters as far as effects differ: with ``noise`` the part of the differences
+    that is error of the effects doesn't count (see ``_less_noise``).
 
     With ``balance`` event times rest on the cohorts seen at least that many periods after their start,
     and go up to it, so that all of them describe the same cohorts.
     """
+    att = np.array([[cell.att] for cell in known]).reshape(len(known), 1)
+    if noise is not None:
+        att = np.concatenate([att, noise.root.T], axis=1)
+    cells = _Cells(known, att, size, mass)
+    return [_settled(row, noise) for row in _every(cells, balance)]
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Cells with their effects ``att`` [C, 1 + r], the first column, and errors they might have had."""
+
+    known: Sequence[Known]
+    att: Floats
+    size: Floats
+    mass: Floats | None
+
+    def flat(self) -> Floats:
+        """Sizes that don't matter."""
+        return np.zeros((self.size.size, self.att.shape[1]))
+
+
+def _settled(row: Average, noise: Noise | None) -> Average:
+    """The average with derivatives [cohorts], less what is noise: with d their vector, h the groups'
+    weights and e the errors of d, E |h (d + e)|^2 = |h d|^2 + E |h e|^2. A positive part, as of any
+    variance between."""
+    own = row.sizes[:, 0] if row.sizes.ndim == 2 else row.sizes
+    if noise is None or not own.any():
+        return replace(row, sizes=own)
+    found = float(((noise.held @ own) ** 2).sum())
+    made_up = float(((noise.held @ row.sizes[:, 1:]) ** 2).sum())
+    left = max(0.0, 1 - made_up / found) if found > 0 else 0.0
+    return replace(row, sizes=own * np.sqrt(left))
+
+
+def _every(cells: _Cells, balance: int | None) -> list[Average]:
+    known = cells.known
     found: list[Average] = []
     post = [i for i, cell in enumerate(known) if cell.effect]
-    found.append(_by_size(known, size, post, "effect_overall", mass))
+    found.append(_by_size(cells, post, "effect_overall"))
     cohorts = sorted({known[i].cohort for i in post})
-    rows = [
-        _plain([known[i].cohort == c and known[i].effect for i in range(len(known))], size, c, mass)
-        for c in cohorts
-    ]
-    over = _over_cohorts(rows, np.array([cell.att for cell in known]), size)
-    found += [*rows, over if mass is None else replace(over, sizes=np.zeros(size.size))]
+    rows = [_plain(cells, [cell.cohort == c and cell.effect for cell in known], c) for c in cohorts]
+    found += [*rows, _over_cohorts(cells, rows)]
     periods = sorted({known[i].period for i in post})
     rows = [
-        _by_size(
-            known,
-            size,
-            [i for i in post if known[i].period == t],
-            "effect_by_period",
-            mass,
-            period=t,
-        )
+        _by_size(cells, [i for i in post if known[i].period == t], "effect_by_period", period=t)
         for t in periods
     ]
     found += [*rows, _mean(rows, "effect_over_periods")]
@@ -85,14 +126,7 @@ def averages(
         used = _balanced(known, cohorts, balance)
     events = sorted({known[i].event for i in used})
     rows = [
-        _by_size(
-            known,
-            size,
-            [i for i in used if known[i].event == e],
-            "effect_by_event_time",
-            mass,
-            event=e,
-        )
+        _by_size(cells, [i for i in used if known[i].event == e], "effect_by_event_time", event=e)
         for e in events
     ]
     after = [row for row in rows if row.event is not None and row.event >= 0]
@@ -119,43 +153,43 @@ def _balanced(known: Sequence[Known], cohorts: Sequence[int], balance: int) -> l
 
 
 def _by_size(
-    known: Sequence[Known],
-    size: Floats,
+    cells: _Cells,
     chosen: Sequence[int],
     term: str,
-    mass: Floats | None,
     *,
     period: int | None = None,
     event: int | None = None,
 ) -> Average:
     """The chosen cells weighted by their cohorts' sizes: sum_k S_c(k) a_k / sum_k S_c(k); or by mass."""
-    cells, sizes = np.zeros(len(known)), np.zeros(size.size)
+    weights, sizes = np.zeros(len(cells.known)), cells.flat()
     if chosen:
-        cohort = np.array([known[i].cohort for i in chosen])
-        att = np.array([known[i].att for i in chosen])
-        weight = size[cohort] if mass is None else mass[list(chosen)]
+        cohort = np.array([cells.known[i].cohort for i in chosen])
+        att = cells.att[list(chosen)]
+        weight = cells.size[cohort] if cells.mass is None else cells.mass[list(chosen)]
         total = weight.sum()
-        cells[list(chosen)] = weight / total
-        if mass is None:
-            np.add.at(sizes, cohort, (att - cells[list(chosen)] @ att) / total)
-    return Average(term, cells, sizes, period=period, event=event)
+        weights[list(chosen)] = weight / total
+        if cells.mass is None:
+            np.add.at(sizes, cohort, (att - (weight / total) @ att) / total)
+    return Average(term, weights, sizes, period=period, event=event)
 
 
-def _plain(chosen: Sequence[bool], size: Floats, cohort: int, mass: Floats | None) -> Average:
+def _plain(cells: _Cells, chosen: Sequence[bool], cohort: int) -> Average:
     """The mean over a cohort's periods, or over its rows."""
-    cells = np.array(chosen, dtype=np.float64) * (1.0 if mass is None else mass)
-    return Average("effect_by_cohort", cells / cells.sum(), np.zeros(size.size), cohort=cohort)
+    weights = np.array(chosen, dtype=np.float64) * (1.0 if cells.mass is None else cells.mass)
+    return Average("effect_by_cohort", weights / weights.sum(), cells.flat(), cohort=cohort)
 
 
-def _over_cohorts(rows: Sequence[Average], att: Floats, size: Floats) -> Average:
+def _over_cohorts(cells: _Cells, rows: Sequence[Average]) -> Average:
     """Cohorts' mean effects weighted by size."""
-    cells, sizes = np.zeros(att.size), np.zeros(size.size)
+    weights, sizes = np.zeros(len(cells.known)), cells.flat()
     if rows:
         cohort = np.array([row.cohort for row in rows])
-        total = size[cohort].sum()
-        cells = np.stack([row.cells for row in rows], axis=1) @ (size[cohort] / total)
-        sizes[cohort] = (np.array([row.cells @ att for row in rows]) - cells @ att) / total
-    return Average("effect_over_cohorts", cells, sizes)
+        size = cells.size[cohort]
+        each = np.stack([row.cells for row in rows])
+        weights = (size / size.sum()) @ each
+        if cells.mass is None:
+            sizes[cohort] = (each @ cells.att - weights @ cells.att) / size.sum()
+    return Average("effect_over_cohorts", weights, sizes)
 
 
 def _mean(rows: Sequence[Average], term: str) -> Average:

@@ -127,7 +127,7 @@ class GroupTimeATT:
         groups = groups_of(design, len(plan), EXACT_BELOW, sections=True)
         # every side has its own factor with leverage, so that G / (G - 1) is taken out
         divisor = "g_minus_1" if self.divisor == "g_minus_1" else "g"
-        rows = Rows(design, groups, self.balance, divisor)
+        rows = Rows(design, groups, self.balance, divisor, small=self.divisor == "leverage")
         for label, inside in levels_of(design):
             for k in range(len(design.outcome_names)):
                 rows.add(label, k, inside, self._level(design, plan, inside, k, groups))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.lockin import CUMULATED_UNIT
-from tiltakeval.estimators.did.aggregate import Average, Known, averages
+from tiltakeval.estimators.did.aggregate import Average, Known, Noise, averages
+from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.level import Fitted, Level, Support
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -49,7 +50,11 @@ class Beside:
 
 
 class Rows:
-    """Gathers rows with their influence; ``notes`` are for the run."""
+    """Gathers rows with their influence; ``notes`` are for the run.
+
+    With ``small`` averages count that cohorts' sizes are estimated without what errors of the effects
+    add to it (`aggregate.averages`), which matters where clusters are few.
+    """
 
     def __init__(
         self,
@@ -58,9 +63,11 @@ class Rows:
         balance: int | None,
         divisor: str,
         missing: str = "each cell uses the units seen in both of its periods",
+        small: bool = False,
     ) -> None:
         self.design, self.groups, self.balance = design, groups, balance
         self.scale = np.sqrt((groups.count - 1) / groups.count) if divisor == "g" else 1.0
+        self.small = small and groups.form is None and groups.count <= MANY
         self.records: list[dict[str, Any]] = []
         self.columns: list[Floats] = []
         self.places: list[NDArray[np.int64]] = []
@@ -196,7 +203,10 @@ class Rows:
         by_group = self.groups.gather(held)
         att = np.array([one.att for one in good])
         z = np.stack(columns, axis=1) if columns else np.zeros((self.groups.size, 0))
-        for row in averages(known, size, balance=self.balance, mass=level.mass):
+        noise = None
+        if self.small and columns:
+            noise = Noise(_root(z[:, : len(good)]), np.asarray(by_group, dtype=np.float64))
+        for row in averages(known, size, balance=self.balance, mass=level.mass, noise=noise):
             record = {**common, **self._labels(row, common["unit"]), "status": "not_supported"}
             if row.known:
                 used = np.flatnonzero(row.cells)
@@ -233,6 +243,13 @@ class Rows:
             "n_clusters": _ones([one.clusters for one in carried]),
             "n_effective": min(one.effective for one in carried),
         }
+
+
+def _root(z: Floats) -> Floats:
+    """[r, k] with the crossproduct of ``z`` [G, k], no larger than need be."""
+    if z.shape[0] <= z.shape[1]:
+        return z
+    return np.asarray(np.linalg.qr(z, mode="r"), dtype=np.float64)
 
 
 def _ones(masks: Sequence[NDArray[np.uint8]]) -> int:

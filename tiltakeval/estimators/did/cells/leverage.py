@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Comparisons of more clusters than this have leverages that don't matter.
-_MANY = 1000
+MANY = 1000
 
 
 def spread(sides: Weighing, label: Ints, labels: int) -> Floats:
@@ -30,7 +30,7 @@ def spread(sides: Weighing, label: Ints, labels: int) -> Floats:
     share = np.bincount(own, weights=wt, minlength=labels) / wt.sum()
     out[:treated] = _factor(share)[own]
     other = label[treated:]
-    if other.size > _MANY and np.count_nonzero(np.bincount(other, minlength=labels)) > _MANY:
+    if other.size > MANY and np.count_nonzero(np.bincount(other, minlength=labels)) > MANY:
         return out
     a = sides.centre if sides.share is None else sides.share + sides.centre
     if sides.inverse is None:
