@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 
 import numpy as np
+from invented_doses import dose_effect
 from invented_paths import LAGS, path_outcomes, treatment_paths
 
 from tiltakeval.design.cross_section import Subgroup
+from tiltakeval.design.doses import DosedRollout
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.design.treatment_paths import TreatmentPaths, paths_of
 
@@ -130,3 +132,15 @@ def true_path_effects(design: TreatmentPaths) -> tuple[dict[int, float], float]:
     after = event >= 0
     total = (weight * sign[:, None] * effect)[after].sum() / (weight * np.abs(gap))[after].sum()
     return by_event, float(total)
+
+
+def make_doses(n: int = 500, *, seed: int = 1, **options: float) -> DosedRollout:
+    """The roll-out of `make_rollout` with doses from 0.5 to 3.5 and the effects of `dose_effect`."""
+    plain = make_rollout(n, seed=seed, **options)  # type: ignore[arg-type]
+    on = plain.periods >= plain.first[:, None]
+    dose = np.random.default_rng(seed + 1000).uniform(0.5, 3.5, n)
+    dose = np.where(np.isfinite(plain.first), dose, 0.0)
+    old = np.array([[effect(g, t) for t in PERIODS] for g in plain.first])
+    event = np.where(on, plain.periods - plain.first[:, None], 0.0)
+    y = plain.outcomes[:, :, 0] - old + np.where(on, dose_effect(dose[:, None], event), 0.0)
+    return DosedRollout(**{**fields_of(plain), "outcomes": y[:, :, None]}, dose=dose)

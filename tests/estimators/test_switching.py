@@ -96,8 +96,9 @@ def test_switching_and_doses_meet_diff_diff(case: dict) -> None:
 @pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
 def test_a_roll_out_gives_the_group_time_effects(method: str) -> None:
     design = make_rollout(300, clusters=24)
-    one = SwitchingATT(placebos="all", method=method).estimate(as_paths(design))  # type: ignore[arg-type]
-    other = GroupTimeATT(method=method, base="universal").estimate(design)  # type: ignore[arg-type]
+    shared = {"method": method, "divisor": "g"}
+    one = SwitchingATT(placebos="all", **shared).estimate(as_paths(design))  # type: ignore[arg-type]
+    other = GroupTimeATT(base="universal", **shared).estimate(design)  # type: ignore[arg-type]
     for term in ("effect_by_event_time", "effect_overall", "cumulated_path"):
         a, b = rows(one, term).sort_index(), rows(other, term).sort_index()
         columns = ["estimate", "std_error", "conf_low", "n_treated", "n_comparison"]

@@ -192,6 +192,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "effects of a treatment that may end, come back or take several values",
         design="paths",
     ),
+    "dose_response": Entry(
+        "did.dose_response",
+        "DoseResponse",
+        "effects of a roll-out by the dose in which it came: bins and a curve",
+        design="doses",
+    ),
 }
 
 

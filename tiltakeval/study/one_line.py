@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tiltakeval.design.doses import doses_from_frame
 from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
@@ -35,6 +36,7 @@ DESIGNS: Mapping[str, Callable[..., Any]] = {
     "event_history": event_history_from_frame,
     "staggered": staggered_from_frame,
     "paths": paths_from_frame,
+    "doses": doses_from_frame,
 }
 #: Arguments of a design that the command line doesn't set by name=value.
 _INTERNAL = ("df", "where", "units", "arms")

@@ -1,0 +1,179 @@
+"""Effects of a roll-out by the dose in which it came."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tiltakeval.design.doses import DosedRollout
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimates.combine import with_bands
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.dose.basis import bins_of, spline_of
+from tiltakeval.estimators.did.dose.fit import excess_of
+from tiltakeval.estimators.did.dose.level import Level, Wanted
+from tiltakeval.estimators.did.level import standard_covariates
+from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.result import groups_of, result_of
+from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
+
+COMPARISONS = {
+    "never": "never",
+    "not_yet": "not_yet",
+    "never_treated": "never",
+    "not_yet_treated": "not_yet",
+}
+_CHOICES = {
+    "comparison": tuple(COMPARISONS),
+    "average": ("cohorts", "cells"),
+    "errors": ("sampling", "conditional"),
+    "divisor": ("g_minus_1", "g"),
+}
+#: What effects by dose are, and what they aren't.
+ASSUMES = (
+    "parallel trends: effects at a dose are those on the units that got it. Differences and slopes "
+    "between doses are effects of more dose only under strong parallel trends: that units of one dose "
+    "would, with another, have changed as those who got it"
+)
+#: The terms with joint bands, and over what.
+BANDED = {
+    "effect_at_dose": "cohort",
+    "slope_at_dose": "cohort",
+    "effect_by_dose": "cohort",
+    "effect_by_dose_and_event_time": "horizon",
+    "slope_linear_by_event_time": "horizon",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoseResponse:
+    """ATT(d | d): what a roll-out did to units that got the dose d, by bins of the dose and along a
+    curve. Callaway, Goodman-Bacon & Sant'Anna (2024, NBER Working Paper 32117).
+
+    A cohort's changes since its last period before the start, less those of the comparison (``not_yet``
+    or ``never`` treated), are regressed on functions of the dose, period by period: bins (``bins``: a
+    number of about equal ones, or inner cut points), a straight line, and with ``curve`` a spline of
+    ``degree`` with ``knots`` inner knots, evaluated at ``doses`` (default: the 10, 25, 50, 75 and 90 %
+    quantiles). Covariates constant in a unit adjust the comparison's changes by a regression.
+
+    ``average``: along doses, ``cohorts`` weigh by their units, each with the plain mean over its periods
+    (as contdid and diff-diff), or all ``cells`` by their units. ``errors``: ``sampling`` counts that
+    numbers of units by cohort and dose are those of a sample, ``conditional`` takes them as given.
+    ``divisor``: squares of influence are multiplied by G / (G - 1) or (``g``) not. ``anticipation`` and
+    ``min_clusters`` as in `GroupTimeATT`.
+    """
+
+    comparison: Literal["not_yet", "never", "not_yet_treated", "never_treated"] = "not_yet"
+    anticipation: int = 0
+    bins: int | tuple[float, ...] = 3
+    curve: bool = True
+    degree: int = 3
+    knots: int = 0
+    doses: tuple[float, ...] | None = None
+    average: Literal["cohorts", "cells"] = "cohorts"
+    min_clusters: int = 2
+    errors: Literal["sampling", "conditional"] = "sampling"
+    divisor: Literal["g_minus_1", "g"] = "g_minus_1"
+    level: float = 0.95
+    bands: bool = True
+    draws: int = 999
+    seed: int = 0
+
+    def estimate(self, design: DosedRollout) -> Estimates:
+        """Rows by outcome and subgroup: all doses together as `GroupTimeATT` has them (``effect``,
+        ``effect_overall``, ``effect_over_cohorts``, ``effect_by_event_time``); ``effect_by_dose`` and
+        ``effect_by_dose_and_event_time`` by bin; ``effect_at_dose``, ``slope_at_dose``, and
+        ``slope_overall`` (the mean slope at the doses received) along the curve; ``slope_linear``,
+        ``slope_linear_by_event_time``. Doses stand in the column ``cohort``. Raises InputError.
+        """
+        began = time.process_time()
+        self._check(design)
+        plan = list(
+            cells(
+                design,
+                comparison=COMPARISONS[self.comparison],  # type: ignore[arg-type]
+                base="universal",
+                anticipation=self.anticipation,
+            )
+        )
+        treated = design.first <= design.periods[-1]
+        doses = design.dose[treated]
+        spline = spline_of(doses, degree=self.degree, knots=self.knots) if self.curve else None
+        wanted = Wanted(
+            bins=bins_of(doses, self.bins),
+            spline=spline,
+            doses=self._grid(doses),
+            by_cohort=self.average == "cohorts",
+            sampling=self.errors == "sampling",
+            least=self.min_clusters,
+        )
+        groups = groups_of(design, 4 * len(plan))
+        rows = Rows(design, groups, None, self.divisor)
+        for label, inside in levels_of(design):
+            x, _, dropped = standard_covariates(design, inside)
+            rows.notes["collinear"] += [n for n in dropped if n not in rows.notes["collinear"]]
+            for k in range(len(design.outcome_names)):
+                y = np.ascontiguousarray(design.outcomes[:, :, k])
+                found = [excess_of(design, c, inside, y, x, self.min_clusters) for c in plan]
+                made = list(Level(design, found, groups, wanted).rows())
+                rows.add_beside(label, k, [_per_dose(row, design.units[k]) for row in made])
+        rows.notes["assumes"] = ASSUMES
+        options: dict[str, Any] = asdict(self)
+        out = result_of(
+            design, rows, groups, self, key="dose_response", options=options, began=began
+        )
+        if self.bands and out.influence is not None:
+            for term, over in BANDED.items():
+                if (out.table["term"] == term).any():
+                    out = with_bands(
+                        out, within=(over,), terms=(term,), level=self.level, draws=self.draws,
+                        seed=self.seed,
+                    )  # fmt: skip
+        return out
+
+    def _grid(self, doses: np.ndarray) -> np.ndarray:
+        """The doses at which the curve is shown. Raises InputError for those outside the data."""
+        if self.doses is None:
+            return np.unique(np.quantile(doses, [0.1, 0.25, 0.5, 0.75, 0.9]))
+        grid = np.array(sorted(set(self.doses)), dtype=np.float64)
+        outside = int(((grid < doses.min()) | (grid > doses.max())).sum())
+        if outside:
+            raise InputError(
+                f"{outside} of {grid.size} doses lie outside those received",
+                where="doses",
+                remedy=f"They go from {doses.min():g} to {doses.max():g}.",
+            )
+        return grid
+
+    def _check(self, design: DosedRollout) -> None:
+        """Raise InputError for a choice there isn't."""
+        if not isinstance(design, DosedRollout):
+            raise InputError(
+                "this estimator needs every treated unit's dose",
+                where="dose_response",
+                remedy="Read the file with doses.doses_from_frame.",
+            )
+        for name, valid in _CHOICES.items():
+            if getattr(self, name) not in valid:
+                raise unknown("choice", str(getattr(self, name)), valid, where=name)
+        for name, least in (("anticipation", 0), ("degree", 1), ("knots", 0), ("min_clusters", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is a whole number, at least {least}", where=name)
+        if not 0.5 < self.level < 1:
+            raise InputError("the level must lie between 0.5 and 1", where="level")
+        never = float(design.periods[-1]) + self.anticipation
+        if COMPARISONS[self.comparison] == "never" and not (design.first > never).any():
+            raise InputError(
+                "no unit is never treated",
+                where="comparison",
+                remedy="Say comparison=not_yet to compare with units treated later.",
+            )
+
+
+def _per_dose(row: Beside, unit: str) -> Beside:
+    """The row with its unit: the outcome's, of slopes per unit of dose."""
+    shown = f"{unit} per dose" if str(row.labels["term"]).startswith("slope") else unit
+    return Beside({"unit": shown, **row.labels}, row.support, row.estimate, row.z, row.reason)
