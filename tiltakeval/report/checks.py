@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiltakeval.disclosure.release import ReleasedCheck
 from tiltakeval.report.balance import OVERLAP
 from tiltakeval.report.blocks import Block, Bullets, Para, Sub, Table
 from tiltakeval.report.tables import (
@@ -15,6 +16,12 @@ from tiltakeval.report.tables import (
 )
 from tiltakeval.report.view import View, upper_first
 
+HIDDEN = (
+    "robustness_value_interval",
+    "benchmark",
+    "benchmark_outcome_share",
+    "benchmark_treatment_share",
+)
 STATUSES = ("passed", "failed", "informative", "not_evaluated")
 
 
@@ -52,18 +59,54 @@ def checks(view: View) -> list[Block]:
     if texts:
         blocks.append(Bullets(list(texts.items())))
     blocks.append(Table(words("checks.caption"), columns, rows, text_columns=(1, 2)))
-    names = (
-        "robustness_value_interval",
-        "benchmark",
-        "benchmark_outcome_share",
-        "benchmark_treatment_share",
-    )
-    hidden = message_table(gate, "sensitivity", names, view)
-    if hidden:
-        blocks += [Sub(words("checks.hidden_head")), Para(words("checks.hidden")), hidden]
+    blocks += _hidden(view)
     if details:
         blocks += [Sub(words("checks.details_head")), *details]
     return blocks
+
+
+def _hidden(view: View) -> list[Block]:
+    """How strong an unseen factor would have to be: in words for each programme, and the figures."""
+    words, gate = view.words, view.material.checks
+    table = message_table(gate, "sensitivity", HIDDEN, view)
+    if table is None:
+        return []
+    said = []
+    for item in gate.items:
+        text = _hidden_line(view, item)
+        if text:
+            said.append((f"{upper_first(scope_text(item.scope, view)) or '–'}:", text))
+    blocks: list[Block] = [Sub(words("checks.hidden_head")), Para(words("checks.hidden"))]
+    return [*blocks, *([Bullets(said)] if said else []), table]
+
+
+def _hidden_line(view: View, item: ReleasedCheck) -> str:
+    """The sentence on one programme; empty when there is none, or its effect isn't shown."""
+    words, message = view.words, item.message
+    if item.key != "sensitivity" or "outcome" not in message:
+        return ""
+    if item.detail is not None and "status" in item.detail.columns:
+        rows = item.detail[item.detail["outcome"] == message["outcome"]]
+        if (rows["status"] == "suppressed").any():
+            return ""
+    month = message.get("horizon")
+    when = "" if month is None else words("checks.hidden_after", month=words.number(month))
+    facts = {"outcome": view.outcome(str(message["outcome"])), "when": when}
+    share = float(message["robustness_value_interval"])
+    if share <= 0:
+        return words("checks.hidden_unclear", **facts)
+    if not message.get("benchmark"):
+        return words("checks.hidden_share", percent=_percent(share, view), **facts)
+    times = float(message["times"])
+    facts["block"] = words.label("covariate", str(message["benchmark"]))
+    if times < 0.995:
+        return words("checks.hidden_part", percent=_percent(times, view), **facts)
+    return words("checks.hidden_times", times=words.number(times, 1 if times < 10 else 0), **facts)
+
+
+def _percent(share: float, view: View) -> str:
+    """A share in per cent, one decimal below ten."""
+    return view.words.number(100 * share, 1 if share < 0.1 else 0)
 
 
 def _sound(view: View) -> list[int]:
