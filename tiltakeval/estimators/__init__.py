@@ -192,6 +192,11 @@ ESTIMATORS: Mapping[str, Entry] = {
         "effects of a treatment that may end, come back or take several values",
         design="paths",
     ),
+    "policy": Entry(
+        "heterogeneity.policy.estimator",
+        "Policy",
+        "values of rules that assign programmes, policy trees, who would gain or lose a place",
+    ),
     "dose_response": Entry(
         "did.dose_response",
         "DoseResponse",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.heterogeneity.policy.rules import Rule, Units, cross_fit
+from tiltakeval.estimators.heterogeneity.policy.rules import Learnt, Rule, Units, cross_fit
+from tiltakeval.estimators.heterogeneity.policy.small_cells import hidden_columns
 from tiltakeval.estimators.heterogeneity.rows import (
     MIN_UNITS,
     Lines,
@@ -27,9 +28,11 @@ MakeUnits = Callable[[UnitScores], Units]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """``probability[split][rule]`` [n, A], each from a rule learnt on other folds than the unit's."""
+    """``probability[split][rule]`` [n, A], each from a rule learnt on other folds than the unit's;
+    ``learnt[rule]`` the rules themselves, of all folds and splits."""
 
     probability: tuple[Mapping[str, NDArray[np.float64]], ...]
+    learnt: Mapping[str, Sequence[Learnt]] = field(default_factory=dict)
 
     def mean(self, rule: str) -> NDArray[np.float64]:
         """[n, A] mean over the splits."""
@@ -39,10 +42,13 @@ class Evaluated:
 def evaluate(scores: UnitScores, rules: Mapping[str, Rule], make: MakeUnits) -> Evaluated:
     """Every rule cross-fitted in every split. Raises InputError."""
     out = []
+    learnt: dict[str, list[Learnt]] = {name: [] for name in rules}
     for number in range(len(scores.splits)):
         units = make(scores.of_split(number))
-        out.append({name: cross_fit(rule, units) for name, rule in rules.items()})
-    return Evaluated(tuple(out))
+        out.append(
+            {name: cross_fit(rule, units, keep=learnt[name]) for name, rule in rules.items()}
+        )
+    return Evaluated(tuple(out), learnt)
 
 
 def observed(scores: UnitScores) -> NDArray[np.float64]:
@@ -138,19 +144,32 @@ def value_lines(
     return Lines(tuple(labels), np.asarray(theta), z)
 
 
-def share_lines(scores: UnitScores, evaluated: Evaluated, names: Sequence[str]) -> Lines:
+def share_lines(
+    scores: UnitScores, evaluated: Evaluated, names: Sequence[str], *, least: int = 10
+) -> Lines:
     """Rows ``policy_share``: the share each arm (``programme``) gets under each rule (``comparator``)
     and today, for everybody and by level; ``n_treated`` expected number of people. Means over splits.
+
+    A share of 1 to ``least`` - 1 persons, and what would give it away, has no estimate.
     """
-    members = [("all", np.ones(scores.n, dtype=bool))]
-    members += [(label, m) for _, label, m in level_members(scores)]
+    levels = level_members(scores)
+    members = [("all", np.ones(scores.n, dtype=bool)), *((label, m) for _, label, m in levels)]
+    variables = list(dict.fromkeys(v for v, _, _ in levels))
+    families = [-1, *(variables.index(v) for v, _, _ in levels)]
     labels: list[dict[str, Any]] = []
-    values, weights = [], []
+    theta: list[float] = []
+    z = []
     for rule in (TODAY, *names):
         dealt = observed(scores) if rule == TODAY else evaluated.mean(rule)
-        for subgroup, member in members:
+        counts = np.stack([dealt[member].sum(axis=0) for _, member in members])
+        hidden = hidden_columns(counts, families, least)
+        for t, (subgroup, member) in enumerate(members):
+            clusters = int(np.unique(scores.cluster[member]).size)
+            found, part = mean_of(scores.weight * member, dealt)
             for a, arm in enumerate(scores.arms):
-                number = round(float(dealt[member, a].sum()))
+                number = round(float(counts[t, a]))
+                given_away = hidden[t, a] and not 0 < number < least
+                shown = number >= MIN_UNITS and clusters >= MIN_UNITS and not hidden[t, a]
                 labels.append(
                     {
                         "term": "policy_share",
@@ -158,16 +177,11 @@ def share_lines(scores: UnitScores, evaluated: Evaluated, names: Sequence[str]) 
                         "comparator": rule,
                         "subgroup": subgroup,
                         "unit": "share",
-                        "n_treated": number,
-                        "n_clusters": int(np.unique(scores.cluster[member]).size),
+                        "n_treated": None if given_away else number,
+                        "n_clusters": clusters,
                     }
                 )
-                values.append(dealt[:, a])
-                weights.append(member)
-    theta = np.full(len(labels), np.nan)
-    z = np.zeros((scores.n, len(labels)))
-    for c, (value, member) in enumerate(zip(values, weights)):
-        if labels[c]["n_treated"] >= MIN_UNITS and labels[c]["n_clusters"] >= MIN_UNITS:
-            found, part = mean_of(scores.weight * member, value[:, None])
-            theta[c], z[:, c] = found[0], part[:, 0]
-    return Lines(tuple(labels), theta, scores.groups.add_up(z, scores.units))
+                theta.append(float(found[a]) if shown else np.nan)
+                z.append(part[:, a])
+    influence = scores.groups.add_up(np.stack(z, axis=1), scores.units)
+    return Lines(tuple(labels), np.array(theta), influence)

@@ -269,10 +269,11 @@ class LearntTree:
         return enterable(dealt.share[node], units.eligible)
 
 
-def cross_fit(rule: Rule, units: Units) -> NDArray[np.float64]:
+def cross_fit(rule: Rule, units: Units, *, keep: list[Learnt] | None = None) -> NDArray[np.float64]:
     """[n, A] probabilities of each arm for everyone by the rule learnt on the other folds.
 
-    Rules that need limits deal a fold's places among that fold. Raises InputError with one fold.
+    Rules that need limits deal a fold's places among that fold. ``keep`` collects the rules learnt.
+    Raises InputError with one fold.
     """
     folds = np.unique(units.fold)
     if folds.size < 2:
@@ -283,6 +284,8 @@ def cross_fit(rule: Rule, units: Units) -> NDArray[np.float64]:
     for fold in folds:
         held = units.fold == fold
         learnt = rule.learn(units.take(~held))
+        if keep is not None:
+            keep.append(learnt)
         out[held] = learnt.assign(units.take(held))
     return out
 
