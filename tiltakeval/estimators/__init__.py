@@ -203,6 +203,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "effects of a roll-out by the dose in which it came: bins and a curve",
         design="doses",
     ),
+    "intensity": Entry(
+        "did.intensity_effects",
+        "Intensity",
+        "effects of taking part, from a roll-out times predicted participation",
+        design="intensity",
+    ),
 }
 
 
