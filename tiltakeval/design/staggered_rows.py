@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval.design.columns import as_text, refuse_missing
+from tiltakeval.design.periods import one_period, whole
 from tiltakeval.errors import InputError
-from tiltakeval.months import parse_month
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,14 +20,14 @@ Ints = NDArray[np.int64]
 MAX_PERIODS = 1200
 
 
-def periods_of(df: pd.DataFrame, column: str, *, where: str) -> tuple[Ints, Ints, bool]:
-    """Every row's period, the periods there are in order, and whether they are months.
+def periods_of(df: pd.DataFrame, column: str, *, where: str) -> tuple[Ints, Ints, int]:
+    """Every row's period, the periods there are in order, and what they are (`periods.PARTS`).
 
-    Raises InputError for missing values, or any that is neither a whole number nor a month.
+    Raises InputError for missing values, or any that is neither a whole number nor part of a year.
     """
     place = f"{where}, column '{column}'"
     refuse_missing(df[column], column=column, what="period", where=where)
-    values, monthly = whole(df[column], where=place)
+    values, parts = whole(df[column], where=place)
     if not np.isfinite(values).all():
         raise InputError(f"{int((~np.isfinite(values)).sum())} periods are infinite", where=place)
     when = values.astype(np.int64)
@@ -38,36 +38,7 @@ def periods_of(df: pd.DataFrame, column: str, *, where: str) -> tuple[Ints, Ints
         grid = np.unique(when)
     if grid.size > MAX_PERIODS:
         raise InputError(f"{grid.size} different periods: more than {MAX_PERIODS}", where=place)
-    return when, grid, monthly
-
-
-def whole(values: pd.Series, *, where: str) -> tuple[Floats, bool]:
-    """Whole numbers or months as numbers (infinite values stay, missing are NaN); are they months?"""
-    if pd.api.types.is_datetime64_any_dtype(values):
-        values = values.dt.strftime("%Y-%m")
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        array = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        if pd.api.types.is_integer_dtype(values):
-            return array, False
-        bad = int((np.isfinite(array) & (array != np.round(array))).sum())
-        if bad:
-            raise InputError(f"{bad} of {len(values)} values aren't whole numbers", where=where)
-        return array, False
-    months = {text: _month(text) for text in values.dropna().unique()}
-    bad = int(values.map(lambda text: text in months and months[text] is None).sum())
-    if bad:
-        raise InputError(
-            f"{bad} of {len(values)} values are neither a whole number nor a month YYYY-MM",
-            where=where,
-        )
-    return values.map(months).to_numpy(dtype=np.float64), True
-
-
-def _month(text: object) -> int | None:
-    try:
-        return parse_month(str(text))
-    except InputError:
-        return None
+    return when, grid, parts
 
 
 def places(when: Ints, grid: Ints) -> Ints:
@@ -123,7 +94,7 @@ def first_treated(
     first: str | None,
     treated: str | None,
     never: int | str | None,
-    monthly: bool,
+    parts: int,
     where: str,
 ) -> Floats:
     """[n] first treated period of every unit, infinite for never. Raises InputError."""
@@ -141,22 +112,17 @@ def first_treated(
     own = df[first].iloc[first_rows(unit)]
     said = own.map(as_text) == as_text(never) if never is not None else own.isna()
     own = own.where(~said)
-    months = not (pd.api.types.is_numeric_dtype(own) or own.isna().all())
-    if (
-        months
-        and not monthly
-        and pd.to_numeric(own, errors="coerce").notna().sum() == own.notna().sum()
-    ):
-        own, months = pd.to_numeric(own), False
-    if months != monthly and own.notna().any() and not (monthly and _only_zero(own)):
+    if parts > 1:  # a month, quarter or half-year is never 0
+        own = own.where(own.map(as_text) != "0")
+    if own.isna().all():
+        return np.full(own.size, np.inf)
+    values, written = whole(own, where=place, what="first treated periods")
+    if written != parts:
         raise InputError(
             "first treated periods and periods are written differently",
             where=place,
-            remedy="Write both as whole numbers, or both as months YYYY-MM.",
+            remedy="Write both as whole numbers, or both as months YYYY-MM (or quarters YYYYQ1).",
         )
-    if monthly and _only_zero(own):
-        return np.full(own.size, np.inf)
-    values, _ = whole(own, where=place)
     zero_is_never = bool((when > 0).all())
     values = np.where(np.isnan(values) | ((values == 0) & zero_is_never), np.inf, values)
     if np.isneginf(values).any():
@@ -164,8 +130,54 @@ def first_treated(
     return values
 
 
-def _only_zero(own: pd.Series) -> bool:
-    return bool((own.dropna().map(as_text) == "0").all())
+def group_declared(
+    first: str | None,
+    treated: str | None,
+    group: str | None,
+    date: int | str | None,
+    *,
+    where: str,
+) -> None:
+    """Raise InputError unless when units are first treated is declared in one way."""
+    if (group is None) != (date is None):
+        raise InputError(
+            "a group needs the date its rule holds from, and a date a group",
+            where=where,
+            remedy="Say group = a 0/1 column and date = a period.",
+        )
+    if sum(one is not None for one in (first, treated, group)) != 1:
+        raise InputError(
+            "when units are first treated isn't declared, or declared twice",
+            where=where,
+            remedy="Say first = the column of the first treated period, treated = a 0/1 column, or "
+            "group = a 0/1 column and date = a period.",
+        )
+
+
+def first_by_group(
+    df: pd.DataFrame, unit: Ints, group: str, date: int | str, *, parts: int, where: str
+) -> Floats:
+    """[n] the period ``date`` for units of the ``group`` (a 0/1 column, constant in a unit), infinite
+    for others: a rule that changes once, for some. Raises InputError."""
+    place = f"{where}, column '{group}'"
+    refuse_missing(df[group], column=group, what="group", where=where)
+    plain = df[group].isin([0, 1])
+    if not plain.all():
+        raise InputError(
+            f"{int((~plain).sum())} of {len(df)} values are neither 0 nor 1",
+            where=place,
+            remedy="1 are those the rule is for, 0 the others.",
+        )
+    count = changing(df, unit, group)
+    if count:
+        raise InputError(
+            f"the group changes within {count} units",
+            where=place,
+            remedy="Who the rule is for is decided before it, once.",
+        )
+    start = one_period(date, parts, where=f"{where}, date")
+    inside = df[group].astype("float64").to_numpy()[first_rows(unit)] == 1
+    return np.where(inside, float(start), np.inf)
 
 
 def _from_status(df: pd.DataFrame, unit: Ints, when: Ints, column: str, *, where: str) -> Floats:
@@ -201,7 +213,7 @@ def constant_or_read(
     columns: Sequence[str],
     period: int | str | None,
     *,
-    monthly: bool,
+    parts: int,
     where: str,
 ) -> Ints:
     """[n] the row of each unit in which its constant columns are read, -1 for none.
@@ -219,7 +231,7 @@ def constant_or_read(
                     "is treated.",
                 )
         return first_rows(unit)
-    at = _one_period(period, monthly)
+    at = one_period(period, parts, where=f"{where}, covariate_period")
     rows = np.full(int(unit.max()) + 1, -1, dtype=np.int64)
     here = np.flatnonzero(when == at)
     if not here.size:
@@ -257,15 +269,6 @@ def changing(df: pd.DataFrame, unit: Ints, column: str) -> int:
     if codes.dtype.kind == "f":
         differs &= ~(np.isnan(codes) & np.isnan(first))
     return int(np.unique(unit[differs]).size)
-
-
-def _one_period(value: int | str, monthly: bool) -> int:
-    if isinstance(value, str):
-        text = value.strip()
-        if monthly or not text.lstrip("-").isdigit():
-            return parse_month(text)
-        return int(text)
-    return int(value)
 
 
 def weights_of(own: pd.DataFrame, column: str, placed: NDArray[np.bool_], *, where: str) -> Floats:

@@ -159,6 +159,7 @@ def take(design: StaggeredPanel, keep: np.ndarray) -> StaggeredPanel:
         cluster=np.unique(design.cluster[keep], return_inverse=True)[1].astype(np.int64),
         other_cluster=None if design.other_cluster is None else design.other_cluster[keep],
         varying=None if design.varying is None else design.varying[keep],
+        unit_names=tuple(np.array(design.unit_names)[keep]) if design.unit_names else (),
         subgroups={
             name: replace(group, codes=group.codes[keep])
             for name, group in design.subgroups.items()
