@@ -250,7 +250,7 @@ def report() -> None:
                 "bands_over_all_cells": pooled(here[here.cell == "band of effect"]),
                 "mean_effect": pooled(here[here.cell == "effect_overall"]),
                 # mean of (estimate - truth) / error: bias in units of what it is measured by
-                "bias_in_errors": round(float(after.z.sum() / after.n.sum()), 3),
+                "bias_in_errors": mean_of(after.z, after.n),
                 "outside": int((here.outside != "").sum()),
             }
             out["who_fails_where"][who][world] = one
@@ -270,7 +270,12 @@ def report() -> None:
 
 def pooled(rows: pd.DataFrame) -> float | None:
     """Coverage over all rows, each replication counting once."""
-    return round(float(rows.held.sum() / rows.n.sum()), 4) if len(rows) else None
+    return mean_of(rows.held, rows.n)
+
+
+def mean_of(total: pd.Series, count: pd.Series) -> float | None:
+    """The sum over the count, where there is any."""
+    return round(float(total.sum() / count.sum()), 4) if len(count) else None
 
 
 def main() -> None:
