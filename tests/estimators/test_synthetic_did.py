@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pandas as pd
 import pytest
 from invented_rollouts import make_rollout
 
+from tiltakeval.cli import main
 from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import build
 from tiltakeval.estimators.did.synthetic.cohort import fit_cohort
 from tiltakeval.estimators.did.synthetic.simplex import _descend, frank_wolfe, on_simplex
+from tiltakeval.study.rollouts import tellable
 
 #: R synthdid 0.0.9 on prop99: synthdid_estimate, sc_estimate, did_estimate.
 PROP99 = {"sdid": -15.60383, "sc": -19.61966, "did": -27.34911}
@@ -383,3 +387,45 @@ def test_four_hundred_offices_over_eight_years_are_quick() -> None:
     found = sdid(bands=True).estimate(design)
     assert time.process_time() - began < 4
     assert found.run["synthetic"][0]["gap_units"] < 1e-12
+
+
+def test_checks_tell_fit_weights_and_the_largest_by_name(shared: Path) -> None:
+    wide = pd.read_csv(shared / "data" / "prop99.csv")
+    long = wide.melt("Year", var_name="state", value_name="packs")
+    long["start"] = np.where(long.state == "California", 1989, 0)
+    design = staggered_from_frame(
+        long, unit="state", period="Year", first="start", outcome="packs", unit_names="state"
+    )
+    checks = {c.key: c for c in rollout(estimates=sdid().estimate(design))}
+    fit, weights = checks["synthetic_fit"], checks["synthetic_concentration"]
+    assert fit.status == "passed" and 0.1 < fit.statistic < 0.3
+    assert weights.status == "passed" and abs(weights.statistic - 0.1242) < 1e-4
+    assert 16 < weights.message["effective_units"] < 17
+    assert list(weights.detail.unit_weights[0])[:2] == ["Nevada", "New Hampshire"]
+    assert set(weights.detail.period_weights[0]) == {"1986", "1987", "1988"}
+    plain = {c.key: c for c in rollout(estimates=sdid(method="did").estimate(design))}
+    assert plain["synthetic_fit"].status == "failed"
+    assert plain["pretrend"].status == "not_evaluated"  # what weights were fitted to is no test
+    alone = {c.key: c for c in rollout(estimates=sdid(method="sc").estimate(design))}
+    assert alone["synthetic_concentration"].message["effective_units"] < 4
+    for check in (fit, weights):
+        json.dumps(tellable(check).as_dict(), allow_nan=False)
+        assert tellable(check).detail is None
+
+
+def test_from_the_command_line(shared: Path, tmp_path: Path, capsys) -> None:
+    wide = pd.read_csv(shared / "data" / "prop99.csv")
+    long = wide.melt("Year", var_name="state", value_name="packs")
+    long["law"] = (long.state == "California").astype(int)
+    path = tmp_path / "prop99.csv"
+    long.to_csv(path, index=False)
+    given = ["unit=state", "period=Year", "group=law", "date=1989", "outcome=packs"]
+    given += ["solver=frank_wolfe", "errors=jackknife", "method=did", "unit_names=state"]
+    assert main(["estimate", "synthetic_did", str(path), "--set", *given]) == 0
+    assert "only one cluster treated" in capsys.readouterr().out
+    given = [*given[:5], "unit_names=state", "--json"]
+    assert main(["estimate", "synthetic_did", str(path), "--set", *given]) == 0
+    out = json.loads(capsys.readouterr().out)
+    row = next(r for r in out["estimates"] if r["term"] == "effect_overall")
+    assert abs(row["estimate"] + 15.605398) < 1e-5
+    assert out["run"]["errors"]["method"] == "placebo"

@@ -28,11 +28,12 @@ TOLD = (
     *("over", "rows", "wald", "rank", "largest_error", "test", "power", "slope", "bias"),
     *("bias_if_passed", "periods", "level", "breakdown", "value", "searched", "periods_before"),
     *("cohorts_change", "base", "clusters", "cohorts", "reason", "side", "effective", "cells"),
-    *("dropped", "dropped_in_some_cells"),
+    *("dropped", "dropped_in_some_cells", "effective_units", "effective_periods"),
 )
 NO_DETAIL = (
     *("pretrend", "bacon", "negative_weights", "foreign_weights", "two_way_misleads"),
     "treated_clusters",
+    *("synthetic_fit", "synthetic_concentration"),
 )
 #: Kinds of reasons for a cell without estimate, by words in them.
 REASONS = {
