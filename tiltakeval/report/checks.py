@@ -21,6 +21,7 @@ HIDDEN = (
     "benchmark",
     "benchmark_outcome_share",
     "benchmark_treatment_share",
+    "odds_ratio",
 )
 STATUSES = ("passed", "failed", "informative", "not_evaluated")
 

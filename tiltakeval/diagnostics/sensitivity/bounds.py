@@ -75,11 +75,10 @@ class Bounded:
         both = standard_errors(side * self.z_theta - self.z_scale, self.form) ** 2
         cross = (own + other - both) / 2
         t = stats.t.ppf(_one_sided(level), self.df)
-        pieces = {"own": own, "cross": cross, "other": other}
-        return (
-            shares.strength_to_zero(gap, scale, **pieces, t=0.0),
-            shares.strength_to_zero(gap, scale, **pieces, t=t),
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            point = np.where(gap > 0, np.where(scale > 0, gap / scale, np.inf), 0.0)
+        interval = shares.strength_to_zero(gap, scale, own=own, cross=cross, other=other, t=t)
+        return np.asarray(point, dtype=np.float64), interval
 
     def robustness(
         self, *, null: float = 0.0, level: float = 0.95, rho: float = 1.0
