@@ -6,6 +6,7 @@ import numpy as np
 
 from tiltakeval.estimators.heterogeneity.forest.compiled import compiled
 from tiltakeval.estimators.heterogeneity.forest.split_kernels import (
+    LOST,
     backward,
     cholesky,
     forward,
@@ -81,9 +82,10 @@ def solve(sums, times, k, effect, lower):  # type: ignore
                 for l in range(j + 1):
                     a[j, l] = s[at] / m - s[j] * s[l] / (m * m)
                     at += 1
+                ok = ok and a[j, j] > LOST * s[at - 1] / m
             for j in range(k):
                 b[j] = s[at + j] / m - s[j] * s[k] / (m * m)
-            ok = cholesky(a, k)
+            ok = ok and cholesky(a, k)
         if not ok:
             effect[i] = np.nan
             lower[i] = np.nan

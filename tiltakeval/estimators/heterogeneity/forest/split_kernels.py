@@ -13,6 +13,8 @@ from tiltakeval.estimators.heterogeneity.forest.compiled import compiled
 
 WIDTH = 8
 TINY = 1e-10
+#: A variance below this share of the mean square is rounding (moments are kept in single precision).
+LOST = 1e-6
 
 
 @compiled
@@ -102,8 +104,11 @@ def effect_targets(rows, lo, hi, treat, outcome, weight, standard, only, rho):  
         mean[j] /= total
     for j in range(k):
         b[j] = b[j] / total - mean[j] * centre
+        square = a[j, j] / total
         for l in range(j + 1):
             a[j, l] = a[j, l] / total - mean[j] * mean[l]
+        if not a[j, j] > LOST * square:
+            return False
     if not cholesky(a, k):
         return False
     forward(a, b, k)
