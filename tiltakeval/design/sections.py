@@ -142,7 +142,8 @@ def sections_from_frame(
         ("positive_weight", weighted),
         ("not_treated_in_first_period", late & weighted),
     ]
-    y = np.stack([np.asarray(one)[keep] for one in values.values()], axis=1)[:, None, :]
+    columns = [np.asarray(one, dtype=np.float64)[keep] for one in values.values()]
+    y = np.stack(columns, axis=1)[:, None, :]
     own = row[: keep.size]
     if clusters:
         own = pd.factorize(df[clusters[0]].iloc[keep], sort=True)[0].astype(np.int64)

@@ -27,9 +27,10 @@ from tiltakeval.design.staggered_rows import (
     first_rows,
     first_treated,
     group_declared,
+    laid_out,
     number_column,
+    numbered,
     periods_of,
-    places,
     repeated,
     weights_of,
 )
@@ -231,7 +232,7 @@ def staggered_from_frame(
     assert when_column is not None and unit is not None
     errors.attempt(lambda: refuse_missing(df[unit], column=unit, what="unit", where=where))
     errors.stop(where)
-    number = pd.factorize(df[unit])[0].astype(np.int64)
+    number = numbered(df[unit])
     n = int(number.max()) + 1
     found = errors.attempt(lambda: periods_of(df, when_column, where=where))
     twice = 0 if found is None else repeated(number, found[0], found[1])
@@ -309,16 +310,8 @@ def staggered_from_frame(
     assert numeric is not None
     row_of = np.full(n, -1, dtype=np.int64)
     row_of[at] = np.arange(at.size)
-    target, place = row_of[number], places(when, grid)
-    inside = slice(None) if keep.all() else target >= 0
-    y = np.full((at.size, grid.size, len(outcomes)), np.nan)
-    for k, column in enumerate(values.values()):
-        assert column is not None
-        y[target[inside], place[inside], k] = column[inside]
-    v = np.full((at.size, grid.size, len(moving)), np.nan) if moving else None
-    for k, column in enumerate(changing.values()):
-        assert column is not None and v is not None
-        v[target[inside], place[inside], k] = column[inside]
+    y = laid_out(list(values.values()), number, when, grid, row_of)
+    v = laid_out(list(changing.values()), number, when, grid, row_of) if moving else None
     dealt = [pd.factorize(own[c], sort=True)[0].astype(np.int64) for c in clusters]
     dealt.sort(key=lambda of_unit: int(of_unit.max()))  # the fewer clusters first
     dealt = dealt or [np.arange(at.size)]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tiltakeval.design.columns import as_text, refuse_missing
+from tiltakeval.design.columns import as_text, pieces, refuse_missing
 from tiltakeval.design.periods import one_period, whole
 from tiltakeval.errors import InputError
 
@@ -20,20 +20,40 @@ Ints = NDArray[np.int64]
 MAX_PERIODS = 1200
 
 
+def numbered(values: pd.Series) -> Ints:
+    """[rows] units' numbers in order of appearance, in few bytes where that costs nothing."""
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu":
+        plain = values.to_numpy()
+        begins = np.concatenate([[0], 1 + np.flatnonzero(plain[1:] != plain[:-1])])
+        if pd.unique(plain[begins]).size == begins.size:  # sorted by unit: nothing to look up
+            small = np.arange(begins.size, dtype=np.int32 if begins.size < 2**31 else np.int64)
+            return np.repeat(small, np.diff(begins, append=plain.size))  # type: ignore[return-value]
+    return pd.factorize(values)[0].astype(np.int64, copy=False)
+
+
 def periods_of(df: pd.DataFrame, column: str, *, where: str) -> tuple[Ints, Ints, int]:
-    """Every row's period, the periods there are in order, and what they are (`periods.PARTS`).
+    """Every row's period (in the file's integers where it has them), the periods there are in order, and
+    what they are (`periods.PARTS`).
 
     Raises InputError for missing values, or any that is neither a whole number nor part of a year.
     """
     place = f"{where}, column '{column}'"
     refuse_missing(df[column], column=column, what="period", where=where)
-    values, parts = whole(df[column], where=place)
-    if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} periods are infinite", where=place)
-    when = values.astype(np.int64)
+    own = df[column]
+    if isinstance(own.dtype, np.dtype) and own.dtype.kind == "i":
+        when, parts = own.to_numpy(), 1  # as the file has them: no copy
+    else:
+        values, parts = whole(own, where=place)
+        infinite = int((~np.isfinite(values)).sum())
+        if infinite:
+            raise InputError(f"{infinite} periods are infinite", where=place)
+        when = values.astype(np.int64)
     low, high = int(when.min()), int(when.max())
-    if high - low < 100 * MAX_PERIODS:  # counting is faster than sorting
-        grid = low + np.flatnonzero(np.bincount(when - low))
+    if high - low < 100 * MAX_PERIODS:  # marking is faster than sorting
+        there = np.zeros(high - low + 1, dtype=bool)
+        for rows in pieces(when.size):
+            there[when[rows].astype(np.int64) - low] = True
+        grid = low + np.flatnonzero(there)
     else:
         grid = np.unique(when)
     if grid.size > MAX_PERIODS:
@@ -58,12 +78,36 @@ def fingerprint_of(names: Sequence[str], *arrays: NDArray) -> str:
 
 def repeated(unit: Ints, when: Ints, grid: Ints) -> int:
     """How many rows repeat a unit and period."""
-    code = unit * grid.size + places(when, grid)
-    return int(code.size - np.count_nonzero(np.bincount(code)))
+    seen = np.zeros((int(unit.max()) + 1) * grid.size, dtype=bool)
+    for rows in pieces(unit.size):
+        seen[unit[rows].astype(np.int64) * grid.size + places(when[rows], grid)] = True
+    return int(unit.size - np.count_nonzero(seen))
+
+
+def laid_out(
+    columns: Sequence[Floats | None], unit: Ints, when: Ints, grid: Ints, row_of: Ints
+) -> Floats:
+    """[m, T, K] the columns [rows] by unit and period, NaN where there is no row. ``row_of`` [n] is the
+    place of each unit, -1 for those left out."""
+    m, periods = int(row_of.max()) + 1, grid.size
+    out = np.full((m * periods, len(columns)), np.nan)
+    for rows in pieces(unit.size):
+        target = row_of[unit[rows]]
+        place = target * periods + places(when[rows], grid)
+        inside = target >= 0
+        everybody = bool(inside.all())
+        for k, column in enumerate(columns):
+            assert column is not None
+            if everybody:
+                out[place, k] = column[rows]
+            else:
+                out[place[inside], k] = column[rows][inside]
+    return out.reshape(m, periods, len(columns))
 
 
 def number_column(df: pd.DataFrame, name: str, *, where: str, what: str = "an outcome") -> Floats:
-    """[rows] a numeric outcome (or ``what``) as float64, NaN where missing. Raises InputError."""
+    """[rows] a numeric outcome (or ``what``) as float64 (or the file's float32), NaN where missing.
+    Raises InputError."""
     values = df[name]
     place = f"{where}, column '{name}'"
     the = "the " + what.split(" ", 1)[1]
@@ -73,7 +117,10 @@ def number_column(df: pd.DataFrame, name: str, *, where: str, what: str = "an ou
             where=place,
             remedy="Code it as a number (0/1 for a share).",
         )
-    array = values.astype("float64").to_numpy(dtype=np.float64)
+    if values.dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        array = values.to_numpy()
+    else:
+        array = values.astype("float64").to_numpy(dtype=np.float64)
     infinite = int(np.isinf(array).sum())
     if infinite:
         raise InputError(
@@ -260,10 +307,15 @@ def changing(df: pd.DataFrame, unit: Ints, column: str) -> int:
     else:
         codes = pd.factorize(values, use_na_sentinel=False)[0]
     # neighbours that differ: none in most files that are sorted by unit, which costs one pass
-    other = np.flatnonzero((codes[1:] != codes[:-1]) & (unit[1:] == unit[:-1]))
-    start = first_rows(unit)
-    if not other.size and start.size == 1 + np.count_nonzero(unit[1:] != unit[:-1]):
+    begun, other = 1, False
+    for rows in pieces(unit.size - 1):
+        behind = slice(rows.start + 1, rows.stop + 1)
+        same = unit[behind] == unit[rows]
+        begun += int(same.size - np.count_nonzero(same))
+        other = other or bool((same & (codes[behind] != codes[rows])).any())
+    if not other and begun == 1 + int(unit.max()):
         return 0
+    start = first_rows(unit)
     first = codes[start][unit]
     differs = codes != first
     if codes.dtype.kind == "f":
