@@ -128,7 +128,7 @@ def equality_tests(
             f, _, p = wald(
                 np.concatenate(gaps),
                 np.hstack(influences),
-                df=joint_df(scores, by_level, at),
+                df=_pooled_df(scores, by_level, at),
                 form=form,
             )
             out.append({**_joint(scores, name, term), "unit": "F", "estimate": f, "p_value": p})
@@ -179,6 +179,15 @@ def joint_df(scores: UnitScores, lines: Lines, at: NDArray[np.int64]) -> float:
     """Degrees of freedom of a joint test: groups less one, or the smallest arm of a row less one."""
     least = min(min(lines.labels[i]["n_treated"], lines.labels[i]["n_comparison"]) for i in at)
     return float(max(min(scores.groups.count, least) - 1, 1))
+
+
+def _pooled_df(scores: UnitScores, lines: Lines, at: NDArray[np.int64]) -> float:
+    """Of a test over programmes: their smallest cells together, as each estimates its own variances."""
+    own = [
+        min(lines.labels[i]["n_treated"] for i in at if lines.labels[i]["programme"] == a) - 1
+        for a in {lines.labels[i]["programme"] for i in at}
+    ]
+    return float(max(min(scores.groups.count - 1, sum(own)), 1))
 
 
 def counts_of_all(scores: UnitScores) -> dict[str, Any]:
