@@ -13,6 +13,7 @@ from tiltakeval.design.treatment_paths import TreatmentPaths
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.combine import with_bands
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.level import Support, standard_covariates
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
@@ -118,6 +119,8 @@ class SwitchingATT:
             "unclear_changes": design.unclear,
             "treatment_received": [],
         }
+        few = groups.form is None and groups.count <= MANY
+        settled = self.divisor == "leverage" and few
         nobody = _nobody(design)
         for label, inside in levels_of(design):
             x, names, dropped = standard_covariates(design, inside)
@@ -128,7 +131,7 @@ class SwitchingATT:
                 cells = self._cells(sample, plan)
                 found = averages(
                     design, cells, unit=design.units[k], balance=self.balance,
-                    least=self.min_clusters, sampling=self.errors == "sampling",
+                    least=self.min_clusters, sampling=self.errors == "sampling", settled=settled,
                 )  # fmt: skip
                 beside_rows = [cell_row(design, one, nobody) for one in cells]
                 beside_rows += [beside(row, nobody) for row in found]
@@ -211,10 +214,14 @@ def _cohorts(design: TreatmentPaths, members: list[Ints]) -> Ints:
 
 
 def _strata(cohort: Ints, groups: Groups) -> Ints | None:
-    """[groups] the cohort of every cluster; None where a cluster holds several."""
+    """[groups] the cohort of every cluster, those alone in theirs together (one number tells nothing of
+    a variance); None where a cluster holds several."""
     out = np.zeros(groups.count, dtype=np.int64)
     out[groups.group] = cohort
-    return out if (out[groups.group] == cohort).all() else None
+    if not (out[groups.group] == cohort).all():
+        return None
+    alone = np.bincount(out)[out] == 1
+    return np.where(alone, -1, out)
 
 
 def _nobody(design: TreatmentPaths) -> Support:
