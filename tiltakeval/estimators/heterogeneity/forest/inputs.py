@@ -43,7 +43,8 @@ class Units:
         return out
 
 
-def _numbers(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def numbers(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Finite numbers of a shape. Raises InputError."""
     try:
         found = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -92,7 +93,7 @@ def check_weight(weight: ArrayLike | None, n: int) -> NDArray[np.float64]:
     """Weights [n], 1 by default, none negative and some positive."""
     if weight is None:
         return np.ones(n)
-    found = _numbers(weight, "weight", (n,))
+    found = numbers(weight, "weight", (n,))
     negative = int((found < 0).sum())
     if negative:
         raise InputError(f"{counted(negative, 'unit')} with a negative weight", where="weight")
@@ -127,7 +128,7 @@ def make_units(
     labels = tuple(names) if names is not None else tuple(f"x{j}" for j in range(p))
     if len(labels) != p:
         raise InputError(f"{counted(len(labels), 'name')} for {p} columns", where="names")
-    outcome = _numbers(y, "y", (n,))
+    outcome = numbers(y, "y", (n,))
     w = check_weight(weight, n)
     arms, number = check_arm(arm, n, least=least, weight=w)
     if float(np.ptp(outcome[w > 0])) == 0.0:
@@ -183,7 +184,7 @@ def check_nuisances(
     m: ArrayLike, e: ArrayLike, n: int, arms: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """m [n], e [n, A] strictly positive and adding up to one."""
-    mean, odds = _numbers(m, "m", (n,)), _numbers(e, "e", (n, arms))
+    mean, odds = numbers(m, "m", (n,)), numbers(e, "e", (n, arms))
     low = int((odds <= 0).any(axis=1).sum())
     if low:
         raise InputError(
