@@ -11,9 +11,14 @@ import pandas as pd
 import pytest
 from invented_designs import make_design
 
-from tiltakeval.diagnostics.sensitivity import bounds, cumulated_bounds, sensitivity
+from tiltakeval.diagnostics.sensitivity import (
+    blocks_left_out,
+    bounds,
+    cumulated_bounds,
+    sensitivity,
+)
 from tiltakeval.diagnostics.sensitivity import strength as shares
-from tiltakeval.diagnostics.sensitivity.bounds import effects_of, jobs_of, key_of, options_of
+from tiltakeval.diagnostics.sensitivity.jobs import effects_of, jobs_of, key_of, options_of
 from tiltakeval.diagnostics.sensitivity.moments import Residuals, moments
 from tiltakeval.diagnostics.sensitivity.riesz import weights_of
 from tiltakeval.errors import InputError
@@ -41,7 +46,7 @@ def from_nuisances(z: pd.DataFrame, tag: str, score: str):
     e = z[f"{tag}_m"].to_numpy()
     nuisance = replace(nuisance, propensity=np.stack([1 - e, e], axis=1))
     arms = (1,) if score == "ATTE" else (0, 1)
-    weights = weights_of(design, nuisance, Target("", arms, (1, 0), ((1, 0),)), (1, 0))
+    weights = weights_of(design, nuisance, Target("", arms, (1, 0), ((1, 0),)), (1, 0), whole=True)
     y, g0, g1 = (z[k].to_numpy() for k in ("y", f"{tag}_g0", f"{tag}_g1"))
     treated = z["d"].to_numpy() == 1
     residual = np.where(treated, y - g1, y - g0)[:, None]
@@ -308,13 +313,39 @@ def test_the_check_says_what_the_report_prints() -> None:
     assert {c.status for c in none} == {"not_evaluated"}
 
 
+def test_shares_of_all_weights_are_smaller_for_the_same_factor() -> None:
+    """An effect on few participants: DoubleML's convention counts their weights, which nothing moves."""
+    design = make_design(1500, seed=12, months=1, arms=2, recurring=False)
+    few = np.flatnonzero(design.arm == 1)[:80]
+    design = design.take(np.concatenate([np.flatnonzero(design.arm == 0), few]))
+    nuisance, estimates = fitted(design)
+    where = {"subgroup": "all", "outcome": "work"}
+    ours, theirs = (
+        bounds(design, nuisance, estimates, where=where, whole=whole) for whole in (False, True)
+    )
+    assert theirs.table["nu"].iloc[0] > 2 * ours.table["nu"].iloc[0]
+    assert (
+        theirs.robustness()["robustness_value"].iloc[0]
+        < 0.7 * ours.robustness()["robustness_value"].iloc[0]
+    )
+    # a block's own shares give about the same bias in both
+    left = [
+        blocks_left_out(design, nuisance, estimates, where=where, whole=whole)
+        .set_index("block")
+        .loc["x0"]
+        for whole in (False, True)
+    ]
+    assert left[0]["weight_share"] > 2 * left[1]["weight_share"]
+    assert left[0]["bias"] == pytest.approx(left[1]["bias"], rel=0.25)
+
+
 def test_ipw_has_bounds_too() -> None:
     design = make_design(900, seed=8, months=1)
     nuisance, estimates = fitted(design, "ipw_att")
     out = bounds(design, nuisance, estimates).robustness()
     both = bounds(design, *fitted(design, "aipw_att", basis="linear")).robustness()
     np.testing.assert_allclose(out["sigma"], both["sigma"], rtol=0.03)
-    np.testing.assert_allclose(out["nu"], both["nu"], rtol=0.1)
+    np.testing.assert_allclose(out["nu"], both["nu"], rtol=0.2)
 
 
 def test_trees_make_their_own_residuals() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tiltakeval.design.cross_section import CrossSection
-from tiltakeval.diagnostics.sensitivity.bounds import Bounded, bounds, effects_of
+from tiltakeval.diagnostics.sensitivity.bounds import Bounded, bounds
+from tiltakeval.diagnostics.sensitivity.jobs import effects_of
 from tiltakeval.diagnostics.sensitivity.left_out import blocks_left_out
 from tiltakeval.diagnostics.sensitivity.marginal import odds_bounds
 from tiltakeval.diagnostics.sensitivity.riesz import LABELS

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from tiltakeval.design.cross_section import CrossSection
-from tiltakeval.diagnostics.sensitivity.bounds import (
+from tiltakeval.diagnostics.sensitivity.jobs import (
     KEYS,
     Job,
     effects_of,
