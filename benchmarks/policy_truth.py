@@ -1,4 +1,4 @@
-"""Rules learnt and judged on the five-arm truth: python benchmarks/policy_truth.py [--n 2000] [--reps 60]
+"""Rules on the five-arm truth: python benchmarks/policy_truth.py [--n 2000] [--reps 60] [--deep]
 
 Twenty covariates, the last four coins; five arms; selection on covariates; known effects: a weak
 programme (AFT), a wage subsidy that does most for x0 > 0, training that pays for x1 > 0 or a coin, IPS

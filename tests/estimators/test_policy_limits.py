@@ -38,7 +38,7 @@ ARMS = ("none", "aft", "amo", "ips")
 
 def people(n: int, seed: int = 0):
     rng = np.random.default_rng(seed)
-    gain = np.column_stack([np.zeros(n), rng.standard_normal((n, 3)) + [0.0, 0.5, 1.0]])
+    gain = np.column_stack([np.zeros(n), rng.normal((0.0, 0.5, 1.0), 1.0, (n, 3))])
     sex = rng.integers(0, 2, n)
     gain[:, 1:] += 0.5 * sex[:, None]
     eligible = np.ones((n, 4), dtype=bool)
