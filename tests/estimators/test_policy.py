@@ -124,7 +124,7 @@ def test_levels_add_up_to_everybody_and_moves_to_one(found) -> None:
 
 def test_the_effect_of_moving_is_that_on_those_who_move() -> None:
     """A tree without limits sends x0 > 0 to AFT: for those in no programme today that is worth 2."""
-    design, tau = divided(3_000, 2)
+    design, _ = divided(3_000, 2)
     estimates = build("policy", seeds=1).estimate(design)
     moved = row(estimates, term="transition_effect", programme="aft", comparator="none")
     assert abs(moved.estimate - 2.0) < 3 * moved.std_error + 0.1 and moved.std_error < 0.2
@@ -238,7 +238,7 @@ def test_small_cells_and_what_gives_them_away_are_hidden() -> None:
                 )
         columns = counts.sum(axis=2)
         gone = hidden_columns(columns, [-1, 0, 0], least=10)
-        for table, lost in zip(columns, gone):
+        for lost in gone:
             assert lost.sum() != 1
 
 
