@@ -75,6 +75,11 @@ ESTIMATORS: Mapping[str, Entry] = {
         "Heterogeneity",
         "effects of several programmes by subgroup on the same people, and whether they differ",
     ),
+    "causal_forest": Entry(
+        "heterogeneity.forest.estimator",
+        "CausalForest",
+        "the same with effects predicted by causal forests: do they hold up, who gains most",
+    ),
     "ipw_att": Entry(
         "weighting.ipw",
         "IPW",

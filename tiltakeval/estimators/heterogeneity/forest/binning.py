@@ -26,8 +26,9 @@ class Bins:
     codes: tuple[Floats | None, ...]
     names: tuple[str, ...]
 
-    def encode(self, x: Floats) -> NDArray[np.uint8]:
-        """[n, p] bytes. Raises InputError for infinite values, and for values of a code not known."""
+    def encode(self, x: Floats, *, check_codes: bool = True) -> NDArray[np.uint8]:
+        """[n, p] bytes. Raises InputError for infinite values, and for values of a code not known
+        (``check_codes``; else they go to the nearest bin)."""
         if x.ndim != 2 or x.shape[1] != len(self.names):
             raise InputError(
                 f"{x.shape[1] if x.ndim == 2 else x.ndim} columns where {len(self.names)} are known",
@@ -46,7 +47,7 @@ class Bins:
                     remedy="Set them to missing, or to the largest value that means something.",
                 )
             found = values[seen]
-            if codes is not None:
+            if codes is not None and check_codes:
                 unknown = int((~np.isin(found, codes)).sum())
                 if unknown:
                     raise InputError(

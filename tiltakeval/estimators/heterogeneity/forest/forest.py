@@ -29,6 +29,11 @@ RARELY = 0.01
 LEVELS = 3
 
 
+def least_units(how: ForestOptions) -> int:
+    """Units that every arm must have."""
+    return max(LEAST, 4 * how.min_arm)
+
+
 @dataclass(frozen=True)
 class Forest:
     """K = A - 1 effects, of arms 1..K against arm 0. ``importance`` [parts, p] is what each covariate
@@ -56,7 +61,7 @@ class Forest:
             raise InputError("covariates that aren't numbers", where="x") from None
         found = predict_effects(
             self.parts,
-            self.units.bins.encode(values),
+            self.units.bins.encode(values, check_codes=self.options.check_codes),
             None,
             arms=self.units.arms,
             variance=variance,
@@ -92,7 +97,7 @@ def fit_forest(
     """
     how = options or ForestOptions()
     units = make_units(
-        x, arm, y, weight, cluster, names=names, bins=how.bins, least=max(LEAST, 4 * how.min_arm)
+        x, arm, y, weight, cluster, names=names, bins=how.bins, least=least_units(how)
     )
     mean, odds = check_nuisances(m, e, units.n, units.arms)
     mean, odds = mean[units.order], odds[units.order]

@@ -35,7 +35,8 @@ class ForestOptions:
     where the squared residuals fall most, 'effects' where the plain sum of squared differences in
     effects is largest. ``penalty`` is added to each side's units in the gain. ``bins`` (at most 254)
     cut each covariate. ``shrink`` pulls effects towards the average as far as the out-of-bag
-    calibration says. ``threads`` None: all; results are the same whatever it is.
+    calibration says. ``check_codes``: a column of few values is a code, and a new value of it an error
+    in ``predict``. ``threads`` None: all; results are the same whatever it is.
     """
 
     trees: int = 500
@@ -52,6 +53,7 @@ class ForestOptions:
     penalty: float = 0.0
     bins: int = 64
     shrink: bool = True
+    check_codes: bool = True
     seed: int = 0
     threads: int | None = None
 
