@@ -17,7 +17,6 @@ from tiltakeval.estimators.heterogeneity.cate import CateLearner, dr_learner
 from tiltakeval.estimators.heterogeneity.gate import (
     equality_tests,
     gate,
-    minus_average,
     step_down_rows,
 )
 from tiltakeval.estimators.heterogeneity.projection import projection
@@ -203,12 +202,7 @@ class Heterogeneity:
             for rows in self._balanced(scores):
                 out.append(rows)
                 if "tests" in self.parts:
-                    tests += equality_tests(
-                        scores,
-                        rows,
-                        minus_average(average, rows),
-                        term="test_equal_effects_balanced",
-                    )
+                    tests += equality_tests(scores, rows, None, term="test_equal_effects_balanced")
         if "projection" in self.parts:
             rows, more = projection(scores, self.covariates or scores.names)
             out.append(rows)

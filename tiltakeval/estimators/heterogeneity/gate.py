@@ -86,14 +86,19 @@ def minus_average(average: Lines, by_level: Lines, term: str = "effect_minus_ave
 
 
 def equality_tests(
-    scores: UnitScores, by_level: Lines, difference: Lines, *, term: str = "test_equal_effects"
+    scores: UnitScores,
+    by_level: Lines,
+    difference: Lines | None,
+    *,
+    term: str = "test_equal_effects",
 ) -> list[dict[str, Any]]:
     """Tests that effects don't vary over levels: a row per subgroup variable and programme, per
     variable with all programmes together, and over everything.
 
     The first two are Wald tests of the differences between levels; that over all variables takes the
     largest |t| of the levels' differences from the average, as the levels of several variables
-    together have no invertible covariance. Levels that aren't supported are left out.
+    together have no invertible covariance; it is left out without ``difference``. Levels that aren't
+    supported are left out.
     """
     form = scores.groups.form
     out: list[dict[str, Any]] = []
@@ -132,7 +137,7 @@ def equality_tests(
                 form=form,
             )
             out.append({**_joint(scores, name, term), "unit": "F", "estimate": f, "p_value": p})
-    if difference.good().any():
+    if difference is not None and difference.good().any():
         at = np.flatnonzero(difference.good())
         adjusted = step_down(
             difference.theta[at], difference.z[:, at], df=joint_df(scores, by_level, at), form=form

@@ -32,7 +32,7 @@ def shrunk(
     """
     at = np.flatnonzero(difference.good())
     label = {"term": "effect_shrunk"}
-    if at.size < 2:
+    if at.size < 2 or not (standard_errors(difference.z[:, at], scores.groups.form) > 0).any():
         empty = tuple({**row, **label} for row in by_level.labels)
         return Lines(empty, np.full(len(empty), np.nan), np.zeros(by_level.z.shape)), {}
     form = scores.groups.form
