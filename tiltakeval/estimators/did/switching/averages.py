@@ -163,13 +163,16 @@ def beside(row: Labelled, nobody: Support) -> Beside:
     return Beside(row.labels, support, row.ratio.value, row.ratio.z, row.ratio.reason)
 
 
-def cell_row(design: TreatmentPaths, one: Fitted, nobody: Support) -> Beside:
-    """A cell's own row."""
+def cell_row(
+    design: TreatmentPaths, one: Fitted, nobody: Support, within: str | None = None
+) -> Beside:
+    """A cell's own row; the set of units it is ``within`` is part of its group's name."""
     who = one.cell.who
+    place = f" in {design.subgroups[within].label(within, who.set)}" if within else ""
     labels = {
         "term": "effect",
         "cohort": f"{design.label(design.periods[who.first])} from {who.baseline:g} "
-        f"{DIRECTIONS[who.sign]}",
+        f"{DIRECTIONS[who.sign]}{place}",
         "period": design.label(design.periods[one.cell.t]),
         "horizon": one.cell.event,
     }
