@@ -12,6 +12,7 @@ import pytest
 from invented_rollouts import make_rollout
 
 from tiltakeval.cli import main
+from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
@@ -219,7 +220,7 @@ def test_placebo_errors_use_every_way_where_there_are_few() -> None:
     assert found.run["placebo_ranks"][0]["p_value"] == rank
     assert found.influence is None and found.covariance is not None
     again = sdid(resamples=500, seed=9).estimate(design)  # all of them: no chance left
-    assert np.array_equal(again.table.std_error, found.table.std_error, equal_nan=True)
+    np.testing.assert_allclose(again.table.std_error, found.table.std_error, rtol=1e-12)
 
 
 @pytest.mark.parametrize("errors", ["placebo", "bootstrap"])
@@ -328,6 +329,35 @@ def test_units_with_gaps_are_refused_or_left_out_and_counted() -> None:
     found = sdid(incomplete="leave_out").estimate(gappy)
     assert found.run["synthetic"][0]["left_out_for_gaps"] == 1
     assert found.run["synthetic"][0]["comparison"] == 15
+
+
+def test_subgroups_have_their_own_weights_and_errors_or_a_reason() -> None:
+    design = offices(n=24, treated=2)
+    design = replace(design, first=np.where(np.arange(24) < 2, 8.0, np.inf))
+    codes = (np.arange(24) % 2).astype(np.int16)
+    codes[[21, 23]] = 2
+    group = Subgroup(levels=("a", "b", "c"), codes=codes)
+    found = sdid(errors="placebo").estimate(replace(design, subgroups={"county": group}))
+    rows = found.table[found.table.term == "effect_overall"].set_index("subgroup")
+    assert rows.status.tolist() == ["ok", "ok", "ok", "not_supported"]
+    keep = codes == 0
+    alone = replace(
+        design,
+        outcomes=design.outcomes[keep],
+        first=design.first[keep],
+        covariates=design.covariates[keep],
+        weight=design.weight[keep],
+        cluster=np.arange(keep.sum()),
+    )
+    one = overall(sdid(errors="placebo").estimate(alone))
+    wanted = rows.loc["county=a", ["estimate", "std_error", "conf_low", "p_value"]]
+    np.testing.assert_allclose(list(one[wanted.index]), list(wanted), rtol=1e-9)
+    # too few to place the treated among: the rest is estimated
+    few = replace(design, subgroups={"half": Subgroup(levels=("x", "y"), codes=(
+        (np.arange(24) > 3) * 1).astype(np.int16))})  # fmt: skip
+    found = sdid(errors="placebo").estimate(few)
+    assert (found.select(subgroup="half=x").table.status == "not_supported").all()
+    assert any("placebo cohorts" in one["reason"] for one in found.run["not_supported"])
 
 
 def test_last_treated_as_comparison_and_nobody_never_treated() -> None:
