@@ -335,15 +335,15 @@ def shares(probability: Floats, weight: Floats) -> NDArray[np.float64]:
 def within(
     probability: Floats, limits: Sequence[Limit], units: Units
 ) -> list[dict[str, float | str]]:
-    """How much of every limit is used: name, used, bound (means per unit), and what is left."""
+    """How much of every limit is used, means per unit to four places: name, used, bound, left."""
     load, w = loads(limits, units.codes, units.eligible), units.weight / units.weight.sum()
     used = np.einsum("i,kia,ia->k", w, load, probability)
     return [
         {
             "limit": limit.name,
-            "used": float(u),
-            "bound": limit.bound,
-            "left": limit.bound - float(u),
+            "used": round(float(u), 4),
+            "bound": round(limit.bound, 4),
+            "left": round(limit.bound - float(u), 4),
         }
         for limit, u in zip(limits, used)
     ]
