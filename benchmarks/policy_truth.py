@@ -37,9 +37,8 @@ from tiltakeval.estimators.heterogeneity.policy.rules import (
     Individual,
     LearntTree,
     Random,
-    Units,
-    shares,
 )
+from tiltakeval.estimators.heterogeneity.policy.units import Units, shares
 from tiltakeval.estimators.heterogeneity.scores import UnitScores, nuisances_for, unit_scores
 
 HERE = Path(__file__).resolve().parent

@@ -23,6 +23,7 @@ from tiltakeval.estimators.heterogeneity.policy.small_cells import (
     kind_of,
 )
 from tiltakeval.estimators.heterogeneity.policy.statement import NEEDS, needed_before_use
+from tiltakeval.estimators.heterogeneity.scores import unit_scores
 
 ARMS = ("none", "aft", "amo")
 
@@ -272,6 +273,7 @@ def test_no_heterogeneity_gives_no_gain_over_the_best_single_arm() -> None:
         ({"fairness": "no_loss", "fairness_by": "sexx"}, "fairness_by"),
         ({"capacity": "aft"}, "capacity"),
         ({"capacity": "afft=0.1"}, "capacity"),
+        ({"tree_scores": 2.0}, "tree_scores"),
         ({"budget": 100.0}, "budget"),
         ({"costs": "catalogue"}, "aft, amo"),
         ({"covariates": ("x9",)}, "covariates"),
@@ -285,6 +287,21 @@ def test_bad_options_are_told(options, where) -> None:
     design = make_design(300, seed=1)
     with pytest.raises(InputError, match=where):
         build("policy", seeds=1, **options).estimate(design)
+
+
+def test_effects_from_elsewhere_take_the_place_of_predictions() -> None:
+    design, tau = divided(800, 5)
+    policy = build("policy", seeds=1)
+    scores = unit_scores(design, policy.scoring())
+    known = policy.of_scores(scores, effects=tau[:, 1:])
+    best = row(known, term="policy_gain", programme="rule_individual", comparator=TODAY)
+    share = row(known, term="policy_share", programme="aft", comparator="rule_individual")
+    assert share.estimate == pytest.approx((design.covariates[:, 0] > 0).mean())
+    assert best.conf_low > 0.8
+    with pytest.raises(InputError, match="effects"):
+        policy.of_scores(scores, effects=tau)
+    with pytest.raises(InputError, match="overlap"):
+        policy.of_scores(replace(scores, target="overlap"))
 
 
 def test_the_statement_has_the_same_points_in_both_languages() -> None:

@@ -74,9 +74,11 @@ def _hidden(view: View) -> list[Block]:
         return []
     said: list[str | tuple[str, str]] = []
     unclear: dict[str, list[str]] = {}
+    asked = {item.scope.get("estimand") for item in gate.items if item.key == "sensitivity"}
     for item in gate.items:
         text, clear = _hidden_line(view, item)
-        name = scope_text(item.scope, view) or "–"
+        scope = {k: v for k, v in item.scope.items() if k != "estimand" or len(asked) > 1}
+        name = scope_text(scope, view) or "–"
         if text and clear:
             said.append((upper_first(name), text))
         elif text:

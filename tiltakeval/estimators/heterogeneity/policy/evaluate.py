@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.heterogeneity.policy.rules import Learnt, Rule, Units, cross_fit
+from tiltakeval.estimators.heterogeneity.policy.rules import Learnt, Rule, cross_fit
 from tiltakeval.estimators.heterogeneity.policy.small_cells import hidden_columns
+from tiltakeval.estimators.heterogeneity.policy.units import Units
 from tiltakeval.estimators.heterogeneity.rows import (
     MIN_UNITS,
     Lines,
