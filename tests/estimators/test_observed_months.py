@@ -1,4 +1,4 @@
-"""Participants' own exits beside the model's: the same curve as Aalen-Johansen, and a misfit that shows."""
+"""Participants' own exits beside the model's: Aalen-Johansen's curve, and a misfit that shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiltakeval.study.hazard_rows import OBSERVED, follows
 
 
 def spells(n: int, *, held: float, seed: int = 0) -> pd.DataFrame:
-    """A row a stretch: before and in a programme, in which nobody leaves for the first ``held`` months."""
+    """A row a stretch: before and in a programme that nobody leaves for ``held`` months."""
     rng = np.random.default_rng(seed)
     leaves, enters = rng.exponential(10.0, n), rng.exponential(8.0, n)
     end = rng.uniform(15.0, 40.0, n)  # of observation
