@@ -103,6 +103,12 @@ class Imputation(Averages):
                 where="leave_one_out",
                 remedy="Say auxiliary=cohort_event_time.",
             )
+        if self.leave_one_out and design.other_cluster is not None:
+            raise InputError(
+                "a cluster is left out of its own average for one clustering, not for two",
+                where="leave_one_out",
+                remedy="Leave it out, or cluster by one column.",
+            )
         check_balance(design, self.balance)
         plan = treated_cells(design, self.anticipation)
         groups = groups_of(design, len(plan))

@@ -67,6 +67,7 @@ def impute(design: StaggeredPanel, plan: list[Cell], groups: Groups, choices: Ch
     """All rows, by subgroup and outcome: each subgroup is fitted on its own units."""
     rows = Rows(design, groups, choices.balance, choices.divisor, MISSING, asked=choices.asked)
     rows.notes["not_imputed"] = []
+    rows.notes["leads_from"] = "all untreated rows before them"
     leads = leads_of(design, choices.anticipation, choices.leads)
     for label, inside in levels_of(design):
         units = np.flatnonzero(inside)
