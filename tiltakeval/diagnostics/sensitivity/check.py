@@ -21,6 +21,8 @@ from tiltakeval.estimators.weighting.nuisance import Nuisance
 
 #: Blocks that say nothing of persons: no yardstick for motivation or health.
 NO_YARDSTICK = ("calendar",)
+#: Odds ratios the check tries; between them the one that matters is interpolated.
+LAMBDAS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 6.0)
 PAIR = ["population", "programme", "comparator"]
 
 
@@ -56,7 +58,12 @@ def sensitivity(
         )
         main = next(k for k in design.outcome_names if k in set(bounded.table["outcome"]))
         odds = odds_bounds(
-            design, nuisance, estimates, where={**where, "outcome": main}, level=level
+            design,
+            nuisance,
+            estimates,
+            lambdas=LAMBDAS,
+            where={**where, "outcome": main},
+            level=level,
         ).breaking
         for keys, _ in bounded.table.groupby(PAIR, sort=False):
             pair = dict(zip(PAIR, keys))
