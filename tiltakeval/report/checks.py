@@ -94,7 +94,7 @@ def _hidden_line(view: View, item: ReleasedCheck) -> tuple[str, bool]:
     Empty when there is none, or the effect isn't shown.
     """
     words, message = view.words, item.message
-    if item.key != "sensitivity" or "outcome" not in message:
+    if item.key != "sensitivity" or not {"outcome", "robustness_value_interval"} <= set(message):
         return "", False
     if item.detail is not None and "status" in item.detail.columns:
         rows = item.detail[item.detail["outcome"] == message["outcome"]]
