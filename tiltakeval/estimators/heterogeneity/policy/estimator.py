@@ -25,7 +25,9 @@ from tiltakeval.estimators.heterogeneity.policy.cuts import choose_cuts
 from tiltakeval.estimators.heterogeneity.policy.drawing import drawn, stability
 from tiltakeval.estimators.heterogeneity.policy.evaluate import (
     TODAY,
+    Training,
     evaluate,
+    scores_without,
     share_lines,
     value_lines,
 )
@@ -182,27 +184,19 @@ class Policy:
         )
         record = run_record(self, design, nuisances[0])
         attrition = attrition_after(design, nuisances[0])
-        return self.of_scores(scores, run=record, attrition=attrition)
+        training = scores_without(design, options, scores, nuisances)
+        return self.of_scores(scores, training, run=record, attrition=attrition)
 
     def of_scores(
         self,
         scores: UnitScores,
+        training: Training,
         *,
-        effects: Floats | None = None,
         run: Mapping[str, Any] | None = None,
         attrition: Any = None,
     ) -> Estimates:
-        """The same from scores that are there already.
-
-        ``effects`` [n, A - 1] are predicted effects from elsewhere (a forest), each unit's from others
-        than those of its cluster; they take the place of ``predictions``. Raises InputError.
-        """
-        if effects is not None and np.shape(effects) != (scores.n, len(scores.arms) - 1):
-            raise InputError(
-                f"predicted effects of shape {np.shape(effects)} for {scores.n} units and "
-                f"{len(scores.arms) - 1} programmes",
-                where="effects",
-            )
+        """The same from scores that are there already; ``training(split, fold)`` gives scores computed
+        without a fold, to learn on (``evaluate.scores_without``). Raises InputError."""
         if scores.target != "common":
             raise InputError(
                 "rules are judged on the people they are for, not weighted by overlap",
@@ -216,18 +210,16 @@ class Policy:
 
         def make(split: UnitScores) -> Units:
             predicted = split.fitted
-            gain = effects
-            if gain is None and self.predictions != "outcomes":
+            if self.predictions != "outcomes":
                 gain = dr_learner(split, learner=self.predictions, seed=self.seed)
-            if gain is not None:
                 predicted = np.column_stack([np.zeros(split.n), gain])
             value = 1.0 if worth is None else worth
             charge = cost if net else np.zeros(len(scores.arms))
-            codes = {} if self.fairness_by is None else codes_of(scores, self.fairness_by)
+            codes = {} if self.fairness_by is None else codes_of(split, self.fairness_by)
             return Units(
                 reward=value * split.psi - charge,
                 predicted=value * predicted - charge,
-                x=scores.x[:, self._columns(scores)],
+                x=split.x[:, self._columns(scores)],
                 eligible=np.ones(split.psi.shape, dtype=bool),
                 arm=split.arm,
                 weight=split.weight,
@@ -235,7 +227,7 @@ class Policy:
                 codes=codes,
             )
 
-        found = evaluate(scores, rules, make)
+        found = evaluate(scores, rules, make, training)
         learnable = [n for n in rules if n.startswith((TREE, INDIVIDUAL))]
         pairs = [(name, TODAY) for name in rules]
         pairs += [(name, RANDOM) for name in learnable]

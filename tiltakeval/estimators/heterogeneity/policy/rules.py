@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -203,21 +203,29 @@ class LearntTree:
         return enterable(dealt.share[node], units.eligible)
 
 
-def cross_fit(rule: Rule, units: Units, *, keep: list[Learnt] | None = None) -> NDArray[np.float64]:
-    """[n, A] probabilities of each arm for everyone by the rule learnt on the other folds.
+def cross_fit(
+    rule: Rule,
+    units: Units,
+    *,
+    training: Mapping[int, Units] | None = None,
+    keep: list[Learnt] | None = None,
+) -> NDArray[np.float64]:
+    """[n, A] probabilities of each arm for everyone by a rule learnt on others.
 
-    Rules that need limits deal a fold's places among that fold. ``keep`` collects the rules learnt.
-    Raises InputError with one fold.
+    ``training[fold]`` are the units the rule for a fold is learnt on, with scores and predictions that
+    never saw the fold's outcomes: cross-fitted anew without it. Left out, the units of the other folds
+    as they are, which is right only where their scores and predictions don't rest on this fold (known
+    truths); cross-fitted ones do. Limited rules deal a fold's places among that fold. ``keep`` collects
+    the rules learnt. Raises InputError with one fold.
     """
     folds = np.unique(units.fold)
     if folds.size < 2:
-        raise InputError(
-            "a rule is never judged where it was learnt: two folds are needed", where="folds"
-        )
+        what = "a rule is never judged where it was learnt: two folds are needed"
+        raise InputError(what, where="folds")
     out = np.empty((units.n, units.arms))
     for fold in folds:
         held = units.fold == fold
-        learnt = rule.learn(units.take(~held))
+        learnt = rule.learn(units.take(~held) if training is None else training[int(fold)])
         if keep is not None:
             keep.append(learnt)
         out[held] = learnt.assign(units.take(held))
