@@ -76,7 +76,7 @@ def _hidden(view: View) -> list[Block]:
     unclear: dict[str, list[str]] = {}
     asked = {item.scope.get("estimand") for item in gate.items if item.key == "sensitivity"}
     for item in gate.items:
-        text, clear = _hidden_line(view, item)
+        text, clear = hidden_line(view, item)
         scope = {k: v for k, v in item.scope.items() if k != "estimand" or len(asked) > 1}
         name = scope_text(scope, view) or "–"
         if text and clear:
@@ -88,7 +88,7 @@ def _hidden(view: View) -> list[Block]:
     return [*blocks, *([Bullets(said)] if said else []), table]
 
 
-def _hidden_line(view: View, item: ReleasedCheck) -> tuple[str, bool]:
+def hidden_line(view: View, item: ReleasedCheck) -> tuple[str, bool]:
     """The sentence on one programme, and whether its effect is clear to begin with.
 
     Empty when there is none, or the effect isn't shown.
