@@ -39,26 +39,29 @@ def summed_effects(
         other[treated:] = sides.share
         a[treated:] -= sides.share
     spread = np.ones_like(share) if factor is None else factor
-    periods = sorted({cell.t for cell in batch.cells} | {cell.b for cell in batch.cells})
-    place = {t: i for i, t in enumerate(periods)}
-    now = np.array([place[cell.t] for cell in batch.cells])
-    then = np.array([place[cell.b] for cell in batch.cells])
+    used = [t for cell in batch.cells for t in (cell.t, cell.b)]
+    low, high = min(used), max(used)
+    periods = high - low + 1
+    now = [cell.t - low for cell in batch.cells]
+    then = [cell.b - low for cell in batch.cells]
     y = batch.units.y
-    by_group = np.zeros((labels, len(periods)))
-    mean, moments = np.zeros(len(periods)), np.zeros((len(periods), x.shape[0]))
+    by_group = np.zeros((labels, periods))
+    mean, moments = np.zeros(periods), np.zeros((periods, x.shape[0]))
     leaning = x * other
     scaled, done = a * spread, 0
     for s in batch.where:
         here = slice(done, done + s.stop - s.start)
         done = here.stop
         own, weights = label[here], scaled[here]
-        comparison = here.stop > treated
-        for i, t in enumerate(periods):
-            row = y[t, s]
-            by_group[:, i] += np.bincount(own, weights=weights * row, minlength=labels)
-            mean[i] += share[here] @ row
-            if comparison:
-                moments[i] += leaning[:, here] @ row
+        rows = y[low : high + 1, s]  # a view: products with it copy nothing
+        if here.stop > treated:
+            moments += rows @ leaning[:, here].T
+        else:
+            mean += rows @ share[here]
+        product = np.empty(own.size)
+        for i in sorted({*now, *then}):
+            np.multiply(weights, rows[i], out=product)
+            by_group[:, i] += np.bincount(own, weights=product, minlength=labels)
     differences = by_group[:, now] - by_group[:, then]
     eta = mean[now] - mean[then]
     moment = moments[now] - moments[then]
