@@ -8,7 +8,7 @@ of the outcome (y) and of the weights (d), how far they go together (rho), the b
 odds ratio. Per target: how often the interval without a hidden factor holds the truth; how often the
 one-sided 95 per cent bound at the factor's own strength and rho does, which should be 95 per cent, as
 the bound then is the truth; and with rho = 1, at least. For effects on participants also the sharp
-bounds by odds ratio. Resumable: results are added to benchmarks/results/sensitivity_truth.csv.gz by seed.
+bounds by odds ratio. Resumable: results are added to benchmarks/results/sensitivity_truth.csv.gz.
 """
 
 from __future__ import annotations
