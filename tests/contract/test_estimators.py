@@ -27,6 +27,12 @@ OPTIONS = {
     "group_time_att": {"divisor": "g_minus_1"},
     "triple_difference": {"divisor": "g_minus_1", "eligible": "eligible=b"},
     **{key: {"divisor": "g_minus_1"} for key in ("switching_att", "dose_response", "intensity")},
+    "heterogeneity": {
+        "parts": (
+            *("tests", "shrunk", "projection", "calibration", "sorted"),
+            *("classification", "targeting", "predicted_outcome"),
+        )
+    },
     **{key: {"folds": 3} for key in ESTIMATORS if key.startswith("aipw")},
 }
 

@@ -68,7 +68,7 @@ def classification(
 ) -> Lines:
     """Mean covariates of the ``share`` most and least affected by every programme, and differences.
 
-    Rows have the covariate as outcome, terms ``mean_most``, ``mean_least``, ``mean_difference``
+    Rows have the covariate as outcome, the outcome affected as period, terms ``mean_most``, ``mean_least``, ``mean_difference``
     (classification analysis: Chernozhukov, Demirer, Duflo & Fernandez-Val 2018). Who belongs to a
     group is taken as predicted: it describes the prediction, not the unknown effects.
     """
@@ -95,7 +95,8 @@ def classification(
             label = label_of(scores, a, term=term, unit="mean", subgroup="all", **support_of)
             if not supported(label):
                 point, influence = np.full(len(names), np.nan), np.zeros(influence.shape)
-            rows = tuple({**label, "outcome": name} for name in names)
+            of = {"period": scores.labels.outcome}  # whose effects most and least are of
+            rows = tuple({**label, **of, "outcome": name} for name in names)
             parts.append(Lines(rows, point, influence))
     return stacked(parts)
 

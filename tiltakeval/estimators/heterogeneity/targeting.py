@@ -97,7 +97,8 @@ def _curve(
         theta[at] = s @ (weights * y)
         centre = float(s @ weights)
         values[:, at] = weights * y - theta[at] - (below - mean_below) - centre * y
-    return theta, values * s[:, None]
+    # ranks are dealt within folds, which leaves a little of the mean
+    return theta, (values - s @ values) * s[:, None]
 
 
 def _smooth(y: Floats, s: Floats) -> NDArray[np.float64]:
