@@ -1,6 +1,6 @@
-"""Do intervals and bands of group-time effects hold the truth as often as they say?
+"""Do intervals and bands of group-time effects hold the truth as often as they say, and others'?
 
-    python benchmarks/group_time_coverage.py [--replications 1000] [--minutes 10] [--worlds ...]
+    python benchmarks/group_time_coverage.py [--minutes 40] [--worlds ...] [--beside 300]
     python benchmarks/group_time_coverage.py report
 
 Worlds: 20, 40 and 400 offices of 20 persons, ten periods; a quarter of the offices each starts in
@@ -9,7 +9,9 @@ offices have a random walk and shocks of their own. "covariates": the mean of a 
 differs by cohort and drives the trend, which the doubly robust estimate takes up. "missing": 120 units
 that are their own clusters, 10-30 % of rows missing at random, the same covariate. Estimates compare
 with those not yet treated; averages by event time, overall and by cohort, every cell, and bands of 95 %.
-Batches of 20 replications with seeds of their own are kept in
+
+1,000 replications of `group_time_att` in every world, 2,000 with rows missing; of the estimators beside
+it (WHO) the first 300 of the same samples. Batches of 100 with seeds of their own are kept in
 benchmarks/results/group_time_coverage.csv; a run goes on where the last one stopped.
 """
 
@@ -23,7 +25,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,8 +46,23 @@ WORLDS = {
     for offices in (20, 40, 400)
     for kind in ("plain", "covariates")
 } | {"120 units, rows missing": (120, True)}
-PERSONS, BATCH = 20, 20
-KEYS = ["world", "divisor", "cell"]
+MAIN = "group_time_att"
+#: Key, options, and whether covariates are withheld.
+WHO: dict[str, tuple[str, dict[str, Any], bool]] = {
+    MAIN: ("group_time_att", {}, False),
+    "group_time_att, divisor = g_minus_1": ("group_time_att", {"divisor": "g_minus_1"}, False),
+    "group_time_att, covariates left out": ("group_time_att", {}, True),
+    "did_imputation": ("did_imputation", {}, False),
+    "sun_abraham": ("sun_abraham", {}, False),
+    "etwfe": ("etwfe", {}, False),
+    "twfe_event_study": ("twfe_event_study", {}, False),
+    "twfe": ("twfe", {}, False),
+}
+PERSONS, BATCH = 20, 100
+KEYS = ["world", "who", "cell"]
+FAMILIES = ("effect", "effect_by_event_time", "effect_by_cohort")
+#: What is asked of pooled coverage.
+BAR = (0.93, 0.97)
 
 
 def effect(start: float, period: float) -> float:
@@ -89,112 +108,183 @@ def draw(world: str, seed: int) -> StaggeredPanel:
     )
 
 
-def truth(table: pd.DataFrame) -> np.ndarray:
-    """The true value of every row; cohorts are equally large."""
-    cells = {(g, t): effect(g, t) for g in STARTS[:3] for t in PERIODS}
+def named(table: pd.DataFrame) -> pd.Series:
+    """Each row's name: its term and what it is of."""
+    name = table.term.str.cat([table.cohort, table.period], sep=" ").str.split().str.join(" ")
+    event = table.horizon.astype("string").fillna("").astype(str)
+    return (name + " " + event).str.strip()
+
+
+def truths() -> dict[str, float]:
+    """The true value of every row that has one; cohorts are equally large."""
+    cells = {(int(g), int(t)): effect(g, t) for g in STARTS[:3] for t in PERIODS}
     after = {key: value for key, value in cells.items() if key[1] >= key[0]}
-    out = np.full(len(table), np.nan)
-    for i, row in enumerate(table.itertuples()):
-        if row.term == "effect":
-            out[i] = cells[float(row.cohort), int(row.period)]
-        elif row.term == "effect_by_event_time":
-            there = [cells[g, g + row.horizon] for g in STARTS[:3] if (g, g + row.horizon) in cells
-                     and g + row.horizon > 1]  # fmt: skip
-            out[i] = np.mean(there)
-        elif row.term == "effect_overall":
-            out[i] = np.mean(list(after.values()))
-        elif row.term == "effect_by_cohort":
-            out[i] = np.mean([v for (g, _), v in after.items() if g == float(row.cohort)])
+    out = {f"effect {g} {t} {t - g}": value for (g, t), value in cells.items()}
+    for e in range(-7, 7):
+        there = [value for (g, t), value in cells.items() if t - g == e]
+        out[f"effect_by_event_time {e}"] = float(np.mean(there))
+    out["effect_overall"] = float(np.mean(list(after.values())))
+    for start in sorted({g for g, _ in cells}):
+        own = [value for (g, _), value in after.items() if g == start]
+        out[f"effect_by_cohort {start}"] = float(np.mean(own))
     return out
 
 
-def batch(world: str, number: int, divisor: str) -> pd.DataFrame:
-    """How often each cell's interval, and each band, held the truth in a batch."""
-    records = []
-    for seed in range(number * BATCH, (number + 1) * BATCH):
-        found = build("group_time_att", divisor=divisor, seed=seed).estimate(draw(world, seed))
-        table = found.table
-        true = truth(table)
-        table = table.assign(true=true)[np.isfinite(true)]
-        good = table[table.status == "ok"]
-        name = good.term.str.cat([good.cohort.fillna(""), good.period.fillna("")], sep=" ")
-        name = name.str.strip() + good.horizon.map(lambda e: "" if pd.isna(e) else f" {e:.0f}")
-        inside = (good.conf_low <= good.true) & (good.true <= good.conf_high)
-        band = (good.band_low <= good.true) & (good.true <= good.band_high)
-        scaled = (good.estimate - good.true) / good.std_error
-        one = pd.DataFrame({"cell": name, "held": inside, "z": scaled, "z2": scaled**2})
-        for term in ("effect", "effect_by_event_time", "effect_by_cohort"):
-            rows = (good.term == term) & good.band_low.notna()
-            bands = {"cell": f"band of {term}", "held": band[rows].all(), "z": np.nan}
-            one.loc[len(table) + len(one)] = bands
-        records.append(one.assign(n=1))
-    every = pd.concat(records).astype({"held": float})
+TRUTH = truths()
+
+
+def once(world: str, seed: int, who: str) -> pd.DataFrame:
+    """The cells of a sample: whether each one's interval, and each band, held the truth."""
+    key, options, bare = WHO[who]
+    design = draw(world, seed)
+    if bare:
+        design = replace(design, covariates=design.covariates[:, :0], covariate_names=())
+    drawn = {} if key == "twfe" else {"seed": seed}  # one row needs no band
+    table = build(key, **options, **drawn).estimate(design).table
+    name = named(table)
+    true = name.map(TRUTH)
+    kept = (table.status == "ok") & true.notna() & table.std_error.notna()
+    good, true, name = table[kept], true[kept], name[kept]
+    scaled = (good.estimate - true) / good.std_error
+    inside = (good.conf_low <= true) & (true <= good.conf_high)
+    band = (good.band_low <= true) & (true <= good.band_high)
+    one = pd.DataFrame({"cell": name, "held": inside, "z": scaled, "z2": scaled**2})
+    families = []
+    for term in FAMILIES:
+        rows = (good.term == term) & good.band_low.notna()
+        if rows.any():
+            families.append(
+                {"cell": f"band of {term}", "held": band[rows].all(), "z": np.nan, "z2": np.nan}
+            )
+    return pd.concat([one, pd.DataFrame(families)]).astype({"held": float}).assign(n=1)
+
+
+def batch(world: str, number: int, who: str) -> pd.DataFrame:
+    """Sums over a batch of samples."""
+    seeds = range(number * BATCH, (number + 1) * BATCH)
+    every = pd.concat([once(world, seed, who) for seed in seeds])
     summed = every.groupby("cell", sort=False)[["n", "held", "z", "z2"]].sum().reset_index()
-    return summed.assign(world=world, divisor=divisor, batch=number)
+    return summed.assign(world=world, who=who, batch=number)
+
+
+def planned(args: argparse.Namespace) -> list[tuple[str, str, int]]:
+    """World, who and number of every batch, so that all worlds advance together."""
+    out = []
+    for world in args.worlds:
+        twice = 2 if world.endswith("missing") else 1
+        for who, (_, _, bare) in WHO.items():
+            if bare and not WORLDS[world][1]:
+                continue
+            most = args.replications * twice if who == MAIN else args.beside
+            out += [(world, who, number) for number in range(-(-most // BATCH))]
+    return sorted(out, key=lambda one: (one[1] != MAIN, one[2]))
 
 
 def run(args: argparse.Namespace) -> None:
     """Batches until there are enough, or the time is over."""
     began = time.process_time()
     kept = pd.read_csv(KEPT) if KEPT.exists() else pd.DataFrame(columns=[*KEYS, "batch"])
-    done = set(zip(kept.world, kept.divisor, kept.batch.astype(int)))
-    for number in range(-(-args.replications // BATCH)):
-        for world in args.worlds:
-            if (world, args.divisor, number) in done:
-                continue
-            if time.process_time() - began > 60 * args.minutes:
-                return
-            found = batch(world, number, args.divisor)
-            found.round(4).to_csv(KEPT, mode="a", header=not KEPT.exists(), index=False)
+    done = set(zip(kept.world, kept.who, kept.batch.astype(int)))
+    for world, who, number in planned(args):
+        if (world, who, number) in done:
+            continue
+        if time.process_time() - began > 60 * args.minutes:
+            break
+        batch(world, number, who).round(4).to_csv(
+            KEPT, mode="a", header=not KEPT.exists(), index=False
+        )
     report()
 
 
 def report() -> None:
-    """Every cell; those outside a Monte Carlo interval that takes all of them into account."""
+    """What is asked and found, who fails where, and every cell."""
     kept = pd.read_csv(KEPT)
     cells = kept.groupby(KEYS, sort=False)[["n", "held", "z", "z2"]].sum().reset_index()
     cells["coverage"] = cells.held / cells.n
-    out = {}
-    for divisor, part in cells.groupby("divisor"):
-        edge = 0.025 / len(part)
-        low, high = (stats.binom.ppf(q, part.n.astype(int), 0.95) for q in (edge, 1 - edge))
-        part = part.assign(outside=(part.held < low) | (part.held > high))
-        worlds = {}
-        for world, rows in part.groupby("world", sort=False):
-            points = rows[~rows.cell.str.startswith("band")]
-            events = points[points.cell.str.startswith("effect_by_event_time")]
-            worlds[world] = {
-                "replications": int(rows.n.max()),
-                "event_times": round(float(events.held.sum() / events.n.sum()), 4),
-                "all_cells": round(float(points.held.sum() / points.n.sum()), 4),
-                "outside": rows.cell[rows.outside].tolist(),
-                "coverage": dict(zip(rows.cell, rows.coverage.round(4))),
+    main = cells.who == MAIN
+    edge = 0.025 / main.sum()  # an interval that takes all cells of the main estimator into account
+    low, high = (stats.binom.ppf(q, cells.n.astype(int), 0.95) for q in (edge, 1 - edge))
+    cells["outside"] = np.where(
+        cells.held < low, "too few", np.where(cells.held > high, "too many", "")
+    )
+    bands = cells.cell.str.startswith("band")
+    events = cells.cell.str.startswith("effect_by_event_time")
+    worlds = [world for world in WORLDS if world in set(cells.world)]
+    out: dict[str, Any] = {
+        "bar": BAR,
+        "pooled": {},
+        "who_fails_where": {},
+        "outside": [],
+        "cells": {},
+    }
+    own = cells[main]
+    for what, chosen in (("event times", events), ("bands", bands)):
+        by_world = {w: pooled(cells[main & chosen & (cells.world == w)]) for w in worlds}
+        out["pooled"][what] = {"all worlds": pooled(cells[main & chosen]), **by_world}
+    out["outside"] = [
+        {"world": r.world, "cell": r.cell, "coverage": round(r.coverage, 4), "held": r.outside}
+        for r in own.itertuples() if r.outside
+    ]  # fmt: skip
+    print(f"{MAIN}: pooled coverage asked {BAR[0]:.0%} to {BAR[1]:.0%}")
+    for what, found in out["pooled"].items():
+        met = all(BAR[0] <= value <= BAR[1] for value in found.values())
+        said = ", ".join(f"{w} {100 * v:.1f}" for w, v in found.items())
+        print(f"  {what}: {'met' if met else 'NOT MET'} ({said})")
+    print(f"  cells outside their interval (Bonferroni over {len(own)}): {len(out['outside'])}")
+    for one in out["outside"]:
+        print(f"    {one['world']}, {one['cell']}: {one['coverage']:.3f} ({one['held']})")
+    print("\nWho fails where: coverage in percent, event times after the start | bands over event time |"
+          " mean effect; * cells outside")  # fmt: skip
+    for who in WHO:
+        theirs = cells[cells.who == who]
+        out["who_fails_where"][who] = {}
+        for world in worlds:
+            here = theirs[theirs.world == world]
+            if here.empty:
+                continue
+            after = here[here.cell.str.fullmatch(r"effect_by_event_time \d+")]
+            one = {
+                "replications": int(here.n.max()),
+                "event_times": pooled(after),
+                "band_over_event_time": pooled(here[here.cell == "band of effect_by_event_time"]),
+                "bands_over_all_cells": pooled(here[here.cell == "band of effect"]),
+                "mean_effect": pooled(here[here.cell == "effect_overall"]),
+                # mean of (estimate - truth) / error: bias in units of what it is measured by
+                "bias_in_errors": mean_of(after.z, after.n),
+                "outside": int((here.outside != "").sum()),
             }
-        pooled = part[part.cell.str.startswith("effect_by_event_time")]
-        bands = part[part.cell.str.startswith("band")]
-        out[divisor] = {
-            "cells": len(part),
-            "event_times": round(float(pooled.held.sum() / pooled.n.sum()), 4),
-            "bands": round(float(bands.held.sum() / bands.n.sum()), 4),
-            "outside": int(part.outside.sum()),
-            "worlds": worlds,
-        }
+            out["who_fails_where"][who][world] = one
+            shown = [
+                "  -" if value is None else f"{100 * value:5.1f}"
+                for value in (one["event_times"], one["band_over_event_time"], one["mean_effect"])
+            ]
+            print(f"  {who:38s} {world:26s} {' | '.join(shown)} {'*' * min(one['outside'], 20)}")
+    print(f"\nAll cells of {MAIN}, percent")
+    shown_cells = own.pivot(index="cell", columns="world", values="coverage").reindex(
+        index=own.cell.drop_duplicates(), columns=worlds
+    )
+    print((100 * shown_cells).round(1).to_string())
+    out["cells"] = {w: {k: round(v, 4) for k, v in shown_cells[w].dropna().items()} for w in worlds}
     REPORT.write_text(json.dumps(out, indent=1) + "\n", "utf-8")
-    for divisor, one in out.items():
-        print(divisor, {k: v for k, v in one.items() if k != "worlds"})
-        for world, rows in one["worlds"].items():
-            bands = {k[8:]: v for k, v in rows["coverage"].items() if k.startswith("band")}
-            print(f"  {world}: {rows['replications']}", rows["event_times"], rows["all_cells"], bands,
-                  rows["outside"])  # fmt: skip
+
+
+def pooled(rows: pd.DataFrame) -> float | None:
+    """Coverage over all rows, each replication counting once."""
+    return mean_of(rows.held, rows.n)
+
+
+def mean_of(total: pd.Series, count: pd.Series) -> float | None:
+    """The sum over the count, where there is any."""
+    return round(float(total.sum() / count.sum()), 4) if len(count) else None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", nargs="?", choices=["run", "report"], default="run")
     parser.add_argument("--replications", type=int, default=1000)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--beside", type=int, default=300, help="of the estimators beside")
+    parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
-    parser.add_argument("--divisor", default="leverage")
     args = parser.parse_args()
     report() if args.command == "report" else run(args)
 

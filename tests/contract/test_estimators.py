@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 from invented_designs import make_design, make_durations, make_history
-from invented_rollouts import make_doses, make_paths, make_rollout
+from invented_rollouts import make_doses, make_intensity, make_paths, make_rollout
 
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast
@@ -47,6 +47,8 @@ def design_for(key: str, n: int = 500, seed: int = 1):
         return make_paths(n, seed=seed)
     if ESTIMATORS[key].design == "doses":
         return make_doses(n, seed=seed)
+    if ESTIMATORS[key].design == "intensity":
+        return make_intensity(n, seed=seed)
     design = make_design(n, seed=seed, missing=key != "iv_2sls", weighted=True)
     if key == "iv_2sls":
         taken = (design.arm > 0) & (np.random.default_rng(0).random(n) < 0.8)

@@ -182,3 +182,89 @@ def test_what_is_wrong_is_said_with_counts(df: pd.DataFrame, more: dict, said: s
     with pytest.raises(InputError, match=said) as caught:
         read(df, **more)
     assert "o1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "shown"),
+    [
+        ("{0}Q{1}", "2019-Q3"),
+        ("{0}-Q{1}", "2019-Q3"),
+        ("{0} q{1}", "2019-Q3"),
+        ("{0}K{1}", "2019-Q3"),
+    ],
+)
+def test_quarters_are_read_and_shown_as_quarters(write: str, shown: str) -> None:
+    df = rows((3, 5, 0, 0), range(1, 9))
+    df["year"] = [write.format(2019 + (t - 1) // 4, (t - 1) % 4 + 1) for t in df["year"]]
+    df["start"] = [{3: write.format(2019, 3), 5: write.format(2020, 1)}.get(s) for s in df["start"]]
+    found = read(df)
+    assert not found.monthly and found.parts_of_year == 4
+    assert [found.label(c) for c in found.cohorts] == [shown, "2020-Q1"]
+    assert (np.diff(found.periods) == 1).all()
+    plain = df["year"].str.upper().str.replace("K", "Q").str.replace("[- ]", "", regex=True)
+    typed = df.assign(year=pd.PeriodIndex(plain, freq="Q"))
+    assert np.array_equal(read(typed).first, found.first)
+
+
+def test_half_years_months_of_the_statistics_office_and_years_as_text() -> None:
+    df = rows((3, 4, 0, 0), range(1, 7))
+    half = df.assign(
+        year=[f"{2019 + (t - 1) // 2}H{(t - 1) % 2 + 1}" for t in df["year"]],
+        start=[{3: "2020H1", 4: "2020H2"}.get(s, "0") for s in df["start"]],
+    )
+    found = read(half)
+    assert found.parts_of_year == 2 and found.label(found.cohorts[1]) == "2020-H2"
+    month = df.assign(
+        year=[f"2019M{t:02d}" for t in df["year"]],
+        start=[{3: "2019M03", 4: "2019M04"}.get(s) for s in df["start"]],
+    )
+    assert read(month).monthly and read(month).label(read(month).cohorts[0]) == "2019-03"
+    text = df.assign(year=df["year"].astype(str), start=df["start"].astype(int).astype(str))
+    assert np.array_equal(read(text).first, read(df).first)
+
+
+def test_periods_of_several_kinds_are_refused() -> None:
+    df = rows()
+    mixed = df.assign(year=["2019Q1" if t == 2001 else f"2019-{t - 2000:02d}" for t in df["year"]])
+    with pytest.raises(InputError, match="written as quarters and as months"):
+        read(mixed)
+    with pytest.raises(InputError, match="20 of 20"):
+        read(df.assign(year="2019Q5"))
+    quarters = df.assign(year=[f"2019Q{t - 2000}" if t < 2005 else "2020Q1" for t in df["year"]])
+    with pytest.raises(InputError, match="written differently"):
+        read(quarters.assign(start="2019-07"))
+
+
+def test_a_rule_that_changes_on_a_date_for_a_group() -> None:
+    df = rows((2003, 2003, 0, 0)).assign(covered=lambda d: (d.start > 0).astype(int))
+    by_date = {"first": None, "group": "covered", "date": 2003}
+    np.testing.assert_array_equal(read(df, **by_date).first, read(df).first)
+    assert read(df, **{**by_date, "date": "2003"}).first.tolist() == read(df).first.tolist()
+    quarters = df.assign(year=[f"2022Q{t - 2000}" if t < 2005 else "2023Q1" for t in df["year"]])
+    july = read(quarters, first=None, group="covered", date="2022-07")
+    assert july.label(july.cohorts[0]) == "2022-Q3"
+    with pytest.raises(InputError, match="lies inside one of the file's quarters"):
+        read(quarters, first=None, group="covered", date="2022-08")
+    with pytest.raises(InputError, match="the file's periods as whole numbers"):
+        read(df, **{**by_date, "date": "2003-01"})
+    with pytest.raises(InputError, match="not a period"):
+        read(df, **{**by_date, "date": "summer"})
+    with pytest.raises(InputError, match="needs the date"):
+        read(df, first=None, group="covered")
+    with pytest.raises(InputError, match="declared twice"):
+        read(df, group="covered", date=2003)
+    with pytest.raises(InputError, match="changes within 2 units"):
+        read(df.assign(covered=((df.start > 0) & (df.year > 2002)).astype(int)), **by_date)
+    with pytest.raises(InputError, match="neither 0 nor 1"):
+        read(df.assign(covered=2), **by_date)
+    section = read(df, **by_date, unit=None, panel=False, cluster="office")
+    assert (section.first == 2003).sum() == 10
+
+
+def test_names_of_offices_are_kept_and_must_not_change() -> None:
+    df = rows((2001, 2003, 2004, 0)).assign(name=lambda d: "Office " + d.office)
+    found = read(df, unit_names="name")
+    assert found.unit_names == ("Office o1", "Office o2", "Office o3")
+    assert read(df).unit_names == ()
+    with pytest.raises(InputError, match="name changes within 4 units"):
+        read(df.assign(name=df["year"]), unit_names="name")

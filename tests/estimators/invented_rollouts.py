@@ -10,6 +10,7 @@ from invented_paths import LAGS, path_outcomes, treatment_paths
 
 from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.doses import DosedRollout
+from tiltakeval.design.intensity import IntensityRollout
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.design.treatment_paths import TreatmentPaths, paths_of
 
@@ -144,3 +145,36 @@ def make_doses(n: int = 500, *, seed: int = 1, **options: float) -> DosedRollout
     event = np.where(on, plain.periods - plain.first[:, None], 0.0)
     y = plain.outcomes[:, :, 0] - old + np.where(on, dose_effect(dose[:, None], event), 0.0)
     return DosedRollout(**{**fields_of(plain), "outcomes": y[:, :, None]}, dose=dose)
+
+
+def part_effect(event: np.ndarray) -> np.ndarray:
+    """What taking part does, so many periods after the programme came."""
+    return np.where(event >= 0, 2.0 + 0.5 * event, 0.0)
+
+
+def make_intensity(
+    n: int = 500, *, offices: int | None = None, seed: int = 1, part: float = -0.5
+) -> IntensityRollout:
+    """Persons in offices that a programme reaches in period 4, 6 or never; who takes part hangs on two
+    things known before, and so does the trend. The programme's coming costs everybody 0.2.
+
+    ``offices`` are clusters with shocks of their own by period (left out: every person is one).
+    """
+    rng = np.random.default_rng(seed)
+    cluster = np.arange(n) if offices is None else rng.integers(0, offices, n)
+    count = int(cluster.max()) + 1
+    first = COHORTS[rng.permutation(np.arange(count) % 3)][cluster]
+    x = rng.standard_normal((n, 2))
+    likely = 1 / (1 + np.exp(-(part + 0.9 * x[:, 0] - 0.6 * x[:, 1])))
+    on = np.isfinite(first)
+    took = np.where(on, (rng.random(n) < likely).astype(float), np.nan)
+    event = np.where(on[:, None], PERIODS - np.where(on, first, 0.0)[:, None], -1.0)
+    y = rng.standard_normal((n, 1)) + 0.3 * PERIODS * likely[:, None] - 0.2 * (event >= 0)
+    y = y + rng.standard_normal((n, PERIODS.size))
+    y += part_effect(event) * np.nan_to_num(took)[:, None]
+    if offices is not None:
+        y += 0.3 * rng.standard_normal((count, PERIODS.size))[cluster]
+    frame = make_rollout(n, seed=seed)
+    base = {**fields_of(frame), "outcomes": y[:, :, None], "first": first, "cluster": cluster}
+    base |= {"covariates": np.zeros((n, 0)), "covariate_names": ()}
+    return IntensityRollout(**base, predictors=x, predictor_names=("x0", "x1"), participation=took)

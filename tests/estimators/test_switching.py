@@ -93,6 +93,23 @@ def test_switching_and_doses_meet_diff_diff(case: dict) -> None:
             assert one == pytest.approx(case["delta"][name], abs=1e-9)
 
 
+@pytest.mark.parametrize("case", PEER["sets"], ids=lambda c: c["kind"])
+def test_comparison_within_sets_meets_diff_diff(case: dict) -> None:
+    df = pd.DataFrame(long_columns(case["kind"])).assign(county=lambda d: d.unit % 2)
+    design = paths_from_frame(
+        df, outcome="outcome", unit="unit", period="period", treatment="treatment",
+        subgroups="county",
+    )  # fmt: skip
+    options = {"errors": "recentred", "divisor": "g", "bands": False, "min_clusters": 1}
+    found = SwitchingATT(within="county", effects=4, **options).estimate(design)  # type: ignore[arg-type]
+    effects = rows(found, "effect_by_event_time")
+    for length, (estimate, error) in (case["effects"] | case["placebos"]).items():
+        row = effects.loc[int(length) - 1]
+        assert row.estimate == pytest.approx(estimate, abs=1e-9)
+        assert row.std_error == pytest.approx(error, rel=1e-9)
+    assert found.table.cohort.str.contains("in county=1").any()
+
+
 @pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
 def test_a_roll_out_gives_the_group_time_effects(method: str) -> None:
     design = make_rollout(300, clusters=24)
@@ -226,6 +243,7 @@ def test_what_cannot_be_done_is_said() -> None:
         ({"effects": 0}, "effect"),
         ({"balance": -1}, "event time"),
         ({"level": 0.3}, "level"),
+        ({"within": "nothing"}, "subgroup"),
     ):
         with pytest.raises(InputError, match=said):
             SwitchingATT(**options).estimate(design)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import pandas as pd
 import pytest
 from invented_rollouts import make_rollout
 
+from tiltakeval.cli import main
+from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import build
 from tiltakeval.estimators.did.synthetic.cohort import fit_cohort
 from tiltakeval.estimators.did.synthetic.simplex import _descend, frank_wolfe, on_simplex
+from tiltakeval.study.rollouts import tellable
 
 #: R synthdid 0.0.9 on prop99: synthdid_estimate, sc_estimate, did_estimate.
 PROP99 = {"sdid": -15.60383, "sc": -19.61966, "did": -27.34911}
@@ -215,7 +220,7 @@ def test_placebo_errors_use_every_way_where_there_are_few() -> None:
     assert found.run["placebo_ranks"][0]["p_value"] == rank
     assert found.influence is None and found.covariance is not None
     again = sdid(resamples=500, seed=9).estimate(design)  # all of them: no chance left
-    assert np.array_equal(again.table.std_error, found.table.std_error, equal_nan=True)
+    np.testing.assert_allclose(again.table.std_error, found.table.std_error, rtol=1e-12)
 
 
 @pytest.mark.parametrize("errors", ["placebo", "bootstrap"])
@@ -326,6 +331,35 @@ def test_units_with_gaps_are_refused_or_left_out_and_counted() -> None:
     assert found.run["synthetic"][0]["comparison"] == 15
 
 
+def test_subgroups_have_their_own_weights_and_errors_or_a_reason() -> None:
+    design = offices(n=24, treated=2)
+    design = replace(design, first=np.where(np.arange(24) < 2, 8.0, np.inf))
+    codes = (np.arange(24) % 2).astype(np.int16)
+    codes[[21, 23]] = 2
+    group = Subgroup(levels=("a", "b", "c"), codes=codes)
+    found = sdid(errors="placebo").estimate(replace(design, subgroups={"county": group}))
+    rows = found.table[found.table.term == "effect_overall"].set_index("subgroup")
+    assert rows.status.tolist() == ["ok", "ok", "ok", "not_supported"]
+    keep = codes == 0
+    alone = replace(
+        design,
+        outcomes=design.outcomes[keep],
+        first=design.first[keep],
+        covariates=design.covariates[keep],
+        weight=design.weight[keep],
+        cluster=np.arange(keep.sum()),
+    )
+    one = overall(sdid(errors="placebo").estimate(alone))
+    wanted = rows.loc["county=a", ["estimate", "std_error", "conf_low", "p_value"]]
+    np.testing.assert_allclose(list(one[wanted.index]), list(wanted), rtol=1e-9)
+    # too few to place the treated among: the rest is estimated
+    few = replace(design, subgroups={"half": Subgroup(levels=("x", "y"), codes=(
+        (np.arange(24) > 3) * 1).astype(np.int16))})  # fmt: skip
+    found = sdid(errors="placebo").estimate(few)
+    assert (found.select(subgroup="half=x").table.status == "not_supported").all()
+    assert any("placebo cohorts" in one["reason"] for one in found.run["not_supported"])
+
+
 def test_last_treated_as_comparison_and_nobody_never_treated() -> None:
     design = offices()
     late = replace(design, first=np.where(np.isinf(design.first), 12.0, design.first))
@@ -383,3 +417,45 @@ def test_four_hundred_offices_over_eight_years_are_quick() -> None:
     found = sdid(bands=True).estimate(design)
     assert time.process_time() - began < 4
     assert found.run["synthetic"][0]["gap_units"] < 1e-12
+
+
+def test_checks_tell_fit_weights_and_the_largest_by_name(shared: Path) -> None:
+    wide = pd.read_csv(shared / "data" / "prop99.csv")
+    long = wide.melt("Year", var_name="state", value_name="packs")
+    long["start"] = np.where(long.state == "California", 1989, 0)
+    design = staggered_from_frame(
+        long, unit="state", period="Year", first="start", outcome="packs", unit_names="state"
+    )
+    checks = {c.key: c for c in rollout(estimates=sdid().estimate(design))}
+    fit, weights = checks["synthetic_fit"], checks["synthetic_concentration"]
+    assert fit.status == "passed" and 0.1 < fit.statistic < 0.3
+    assert weights.status == "passed" and abs(weights.statistic - 0.1242) < 1e-4
+    assert 16 < weights.message["effective_units"] < 17
+    assert list(weights.detail.unit_weights[0])[:2] == ["Nevada", "New Hampshire"]
+    assert set(weights.detail.period_weights[0]) == {"1986", "1987", "1988"}
+    plain = {c.key: c for c in rollout(estimates=sdid(method="did").estimate(design))}
+    assert plain["synthetic_fit"].status == "failed"
+    assert plain["pretrend"].status == "not_evaluated"  # what weights were fitted to is no test
+    alone = {c.key: c for c in rollout(estimates=sdid(method="sc").estimate(design))}
+    assert alone["synthetic_concentration"].message["effective_units"] < 4
+    for check in (fit, weights):
+        json.dumps(tellable(check).as_dict(), allow_nan=False)
+        assert tellable(check).detail is None
+
+
+def test_from_the_command_line(shared: Path, tmp_path: Path, capsys) -> None:
+    wide = pd.read_csv(shared / "data" / "prop99.csv")
+    long = wide.melt("Year", var_name="state", value_name="packs")
+    long["law"] = (long.state == "California").astype(int)
+    path = tmp_path / "prop99.csv"
+    long.to_csv(path, index=False)
+    given = ["unit=state", "period=Year", "group=law", "date=1989", "outcome=packs"]
+    given += ["solver=frank_wolfe", "errors=jackknife", "method=did", "unit_names=state"]
+    assert main(["estimate", "synthetic_did", str(path), "--set", *given]) == 0
+    assert "only one cluster treated" in capsys.readouterr().out
+    given = [*given[:5], "unit_names=state", "--json"]
+    assert main(["estimate", "synthetic_did", str(path), "--set", *given]) == 0
+    out = json.loads(capsys.readouterr().out)
+    row = next(r for r in out["estimates"] if r["term"] == "effect_overall")
+    assert abs(row["estimate"] + 15.605398) < 1e-5
+    assert out["run"]["errors"]["method"] == "placebo"

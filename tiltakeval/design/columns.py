@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -179,8 +179,18 @@ def outcome_column(df: pd.DataFrame, name: str, *, where: str) -> NDArray[np.flo
 
 def unit_of(values: NDArray) -> str:
     """``share`` for 0/1 values, else ``value``."""
-    seen = values[np.isfinite(values)]
-    return "share" if np.isin(seen, (0, 1)).all() else "value"
+    flat = values.reshape(-1)
+    for piece in pieces(flat.size):  # most columns show what they are at once
+        seen = flat[piece]
+        if (np.isfinite(seen) & (seen != 0) & (seen != 1)).any():
+            return "value"
+    return "share"
+
+
+def pieces(size: int) -> Iterator[slice]:
+    """Slices of at most 65,536 rows: what is made of them stays in the cache, and no fresh memory is
+    asked for."""
+    return (slice(i, min(i + 65_536, size)) for i in range(0, size, 65_536))
 
 
 def subgroup_of(values: pd.Series) -> Subgroup:

@@ -23,7 +23,9 @@ from tiltakeval.design.panel_rows import Errors
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.design.staggered_rows import (
     fingerprint_of,
+    first_by_group,
     first_treated,
+    group_declared,
     number_column,
     periods_of,
     places,
@@ -55,7 +57,9 @@ def sections_from_frame(
     *,
     outcome: str | Sequence[str],
     period: str,
-    first: str,
+    first: str | None = None,
+    group: str | None = None,
+    date: int | str | None = None,
     covariates: str | Sequence[str] = (),
     weight: str | None = None,
     cluster: str | Sequence[str] | None = None,
@@ -70,9 +74,10 @@ def sections_from_frame(
     where: str = "file of cross-sections",
 ) -> StaggeredSections:
     """A roll-out seen in samples of persons: each row has its ``period``, the period its office is
-    ``first`` treated (missing, infinite, ``never``, or 0 where periods are above 0: never) and what was
-    measured then. ``cluster`` is what starts together, as a rule the office; left out, rows are
-    independent. Rows first treated in the first period, and of weight 0, are left out and counted.
+    ``first`` treated (missing, infinite, ``never``, or 0 where periods are above 0: never), or a 0/1
+    ``group`` for which a rule holds from ``date`` on, and what was measured then. ``cluster`` is what
+    starts together, as a rule the office; left out, rows are independent. Rows first treated in the
+    first period, and of weight 0, are left out and counted.
 
     Raises InputErrors naming everything that is wrong, with counts.
     """
@@ -88,7 +93,8 @@ def sections_from_frame(
     groups = (
         dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in listed(subgroups)}
     )
-    read = [period, first, *outcomes, *names, weight, *clusters, *groups.values()]
+    errors.attempt(lambda: group_declared(first, None, group, date, where=where))
+    read = [period, first, group, *outcomes, *names, weight, *clusters, *groups.values()]
     errors.attempt(lambda: require_columns(df, read, where=where))
     if not outcomes:
         errors.add("no outcome is declared", where=where, remedy="Say outcome = a column.")
@@ -116,24 +122,28 @@ def sections_from_frame(
         )
     errors.stop(where)
     assert found is not None and numeric is not None
-    when, grid, monthly = found
-    start = first_treated(
-        df, row, when, first=first, treated=None, never=never, monthly=monthly, where=where
-    )
+    when, grid, parts = found
+    if group is not None and date is not None:
+        start = first_by_group(df, row, group, date, parts=parts, where=where)
+    else:
+        start = first_treated(
+            df, row, when, first=first, treated=None, never=never, parts=parts, where=where
+        )
     late, weighted = start > grid[0], w > 0
     keep = np.flatnonzero(late & weighted)
     inside = start[keep][start[keep] <= grid[-1]]
     if grid.size < 2 or not inside.size or np.unique(start[keep]).size < 2:
         raise InputError(
             "there is no cohort first treated after the first period with others to compare with",
-            where=f"{where}, columns '{period}' and '{first}'",
+            where=f"{where}, columns '{period}' and '{first or group}'",
         )
     steps = [
         ("rows_in_file", np.ones(len(df), dtype=bool)),
         ("positive_weight", weighted),
         ("not_treated_in_first_period", late & weighted),
     ]
-    y = np.stack([np.asarray(one)[keep] for one in values.values()], axis=1)[:, None, :]
+    columns = [np.asarray(one, dtype=np.float64)[keep] for one in values.values()]
+    y = np.stack(columns, axis=1)[:, None, :]
     own = row[: keep.size]
     if clusters:
         own = pd.factorize(df[clusters[0]].iloc[keep], sort=True)[0].astype(np.int64)
@@ -155,7 +165,8 @@ def sections_from_frame(
         population=population,
         programme=programme,
         estimand=estimand,
-        monthly=monthly,
+        monthly=parts == 12,
+        parts_of_year=parts if parts in (2, 4) else 1,
         attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
         fingerprint=fingerprint_of([c for c in read if c], y, grid, start, numeric[0], w, own),
         entry=entry,

@@ -23,10 +23,14 @@ from tiltakeval.design.panel_rows import Errors, refuse_changing
 from tiltakeval.design.staggered_rows import (
     constant_or_read,
     fingerprint_of,
+    first_by_group,
+    first_rows,
     first_treated,
+    group_declared,
+    laid_out,
     number_column,
+    numbered,
     periods_of,
-    places,
     repeated,
     weights_of,
 )
@@ -49,6 +53,7 @@ class StaggeredPanel:
     > 0. ``entry`` and ``override`` say who decides when treatment starts (`entry.ENTRIES`).
     ``varying`` [n, T, q] are numeric covariates that change over time, NaN where not known.
     With ``parts_of_year`` 4 or 2 periods are quarters or half-years, year * parts + part from 0.
+    ``unit_names`` [n] may be shown (offices), and are empty otherwise.
     """
 
     outcomes: Floats
@@ -75,9 +80,14 @@ class StaggeredPanel:
     entry: str | None = None
     override: str | None = None
     parts_of_year: int = 1
+    unit_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise InputError where covariates that vary are those of other units."""
+        """Raise InputError where covariates that vary, or names, are those of other units."""
+        if self.unit_names and len(self.unit_names) != self.n:
+            raise InputError(
+                f"{len(self.unit_names)} names were given for {self.n} units", where="unit_names"
+            )
         if self.varying is not None and self.varying.shape[:2] != self.outcomes.shape[:2]:
             raise InputError(
                 f"covariates that vary have {self.varying.shape[0]} units, outcomes "
@@ -113,6 +123,8 @@ def staggered_from_frame(
     period: str | None = None,
     first: str | None = None,
     treated: str | None = None,
+    group: str | None = None,
+    date: int | str | None = None,
     time: str | None = None,
     cohort: str | None = None,
     covariates: str | Sequence[str] = (),
@@ -126,6 +138,7 @@ def staggered_from_frame(
     population: str = "file",
     estimand: str = "vs_comparison",
     units: Mapping[str, str] | None = None,
+    unit_names: str | None = None,
     entry: str | None = None,
     override: str | None = None,
     where: str = "panel file",
@@ -135,13 +148,16 @@ def staggered_from_frame(
     With ``panel`` false rows are persons who aren't followed, without a unit (`sections`).
     When a unit is first treated is in the column ``first`` (also called ``cohort``), constant in the
     unit; missing, infinite, ``never`` and, where all periods are above 0, 0 mean never. Or ``treated``
-    is a 0/1 column of the status in the row's period, which may not go back to 0. Periods are whole
-    numbers or months YYYY-MM. ``covariates``, ``weight`` and ``subgroups`` are constant in a unit, or
-    those of ``covariate_period``: units without a row there are left out. Units treated in the first
-    period (no before) and those of weight 0 are left out too; attrition counts all of them.
+    is a 0/1 column of the status in the row's period, which may not go back to 0. Or a rule holds from
+    the period ``date`` for units of the ``group``, a 0/1 column constant in a unit. Periods are whole
+    numbers (years), months YYYY-MM, quarters YYYYQ1 or half-years YYYYH1. ``covariates``, ``weight`` and
+    ``subgroups`` are constant in a unit, or those of ``covariate_period``: units without a row there are
+    left out. Units treated in the first period (no before) and those of weight 0 are left out too;
+    attrition counts all of them.
     ``varying`` are numeric covariates with a value in every row. ``cluster``, constant in a unit, is
     what errors are clustered by (default the unit), both ways where two are given
-    (``office,employer``). Rows may be absent: nothing is filled. ``entry`` (see `entry.ENTRIES`) says
+    (``office,employer``). Rows may be absent: nothing is filled. ``unit_names`` is a column of names
+    that may be shown: of offices, never of persons. ``entry`` (see `entry.ENTRIES`) says
     who decides when units start; one that hangs on the outcome is refused without an ``override``, a
     reason in words. Raises InputErrors naming everything wrong, with counts only.
     """
@@ -153,13 +169,13 @@ def staggered_from_frame(
     followed = str(panel).lower() != "false"
     when_column = _either(errors, "period", period, "time", time, where=where)
     first_column = _either(
-        errors, "first", first, "cohort", cohort, where=where, needed=not followed
+        errors, "first", first, "cohort", cohort, where=where, needed=not followed and group is None
     )
     if not followed:
         from tiltakeval.design.sections import sections_from_frame  # a panel with one row a unit
 
-        idle = {"unit": unit, "treated": treated, "covariate_period": covariate_period,
-                "varying": varying or None}  # fmt: skip
+        idle = {"unit": unit, "unit_names": unit_names, "treated": treated,
+                "covariate_period": covariate_period, "varying": varying or None}  # fmt: skip
         for name in (name for name, value in idle.items() if value is not None):
             errors.add(
                 f"{name} says nothing where nobody is followed",
@@ -167,9 +183,10 @@ def staggered_from_frame(
                 remedy=f"Leave {name} out, or panel.",
             )
         errors.stop(where)
-        assert when_column is not None and first_column is not None
+        assert when_column is not None
         return sections_from_frame(
-            df, outcome=outcome, period=when_column, first=first_column, covariates=covariates,
+            df, outcome=outcome, period=when_column, first=first_column, group=group, date=date,
+            covariates=covariates,
             weight=weight, cluster=cluster, subgroups=subgroups, never=never, programme=programme,
             population=population, estimand=estimand, units=units, entry=entry, override=override,
             where=where,
@@ -179,12 +196,7 @@ def staggered_from_frame(
         errors.add(
             "unit must be given", where=where, remedy="Say unit = a column; or panel = false."
         )
-    if (first_column is None) == (treated is None):
-        errors.add(
-            "when units are first treated isn't declared, or declared twice",
-            where=where,
-            remedy="Say first = the column of the first treated period, or treated = a 0/1 column.",
-        )
+    errors.attempt(lambda: group_declared(first_column, treated, group, date, where=where))
     outcomes, names, clusters = listed(outcome), listed(covariates), listed(cluster or ())
     moving = listed(varying)
     if len(clusters) > 2:
@@ -196,10 +208,22 @@ def staggered_from_frame(
         errors.add("no outcome is declared", where=where, remedy="Say outcome = a column.")
     if estimand not in ESTIMANDS:
         errors.found.append(unknown("estimand", estimand, ESTIMANDS, where=where))
-    fixed = {unit, when_column, first_column, treated}
+    fixed = {unit, when_column, first_column, treated, group}
     for name in dict.fromkeys(name for name in (*names, *moving, *outcomes) if name in fixed):
         errors.add(f"'{name}' can't be an outcome or covariate: it is the design", where=where)
-    read = [unit, when_column, first_column, treated, *outcomes, *names, *moving, weight, *clusters]
+    read = [
+        unit,
+        when_column,
+        first_column,
+        treated,
+        group,
+        unit_names,
+        *outcomes,
+        *names,
+        *moving,
+        weight,
+        *clusters,
+    ]
     read += list(groups.values())
     errors.attempt(lambda: require_columns(df, read, where=where))
     if df.empty:
@@ -208,7 +232,7 @@ def staggered_from_frame(
     assert when_column is not None and unit is not None
     errors.attempt(lambda: refuse_missing(df[unit], column=unit, what="unit", where=where))
     errors.stop(where)
-    number = pd.factorize(df[unit])[0].astype(np.int64)
+    number = numbered(df[unit])
     n = int(number.max()) + 1
     found = errors.attempt(lambda: periods_of(df, when_column, where=where))
     twice = 0 if found is None else repeated(number, found[0], found[1])
@@ -232,21 +256,29 @@ def staggered_from_frame(
         errors.attempt(lambda c=name: refuse_changing(df, number, c, "cluster", where))  # type: ignore[misc]
     errors.stop(where)
     assert found is not None
-    when, grid, monthly = found
+    when, grid, parts = found
     if grid.size < 2:
         errors.add("there is only one period", where=f"{where}, column '{when_column}'")
     start = errors.attempt(
-        lambda: first_treated(
-            df, number, when, first=first_column, treated=treated, never=never, monthly=monthly,
-            where=where,
+        lambda: (
+            first_by_group(df, number, group, date, parts=parts, where=where)
+            if group is not None and date is not None
+            else first_treated(
+                df, number, when, first=first_column, treated=treated, never=never, parts=parts,
+                where=where,
+            )
         )
     )  # fmt: skip
     known = [*names, *([weight] if weight else []), *groups.values()]
     rows = errors.attempt(
         lambda: constant_or_read(
-            df, number, when, known, covariate_period, monthly=monthly, where=where
+            df, number, when, known, covariate_period, parts=parts, where=where
         )
     )
+    named = None
+    if unit_names is not None:
+        errors.attempt(lambda: refuse_changing(df, number, unit_names, "name", where))
+        named = df[unit_names].iloc[first_rows(number)]
     errors.stop(where)
     assert start is not None and rows is not None
     if names and covariate_period is not None:
@@ -278,16 +310,8 @@ def staggered_from_frame(
     assert numeric is not None
     row_of = np.full(n, -1, dtype=np.int64)
     row_of[at] = np.arange(at.size)
-    target, place = row_of[number], places(when, grid)
-    inside = slice(None) if keep.all() else target >= 0
-    y = np.full((at.size, grid.size, len(outcomes)), np.nan)
-    for k, column in enumerate(values.values()):
-        assert column is not None
-        y[target[inside], place[inside], k] = column[inside]
-    v = np.full((at.size, grid.size, len(moving)), np.nan) if moving else None
-    for k, column in enumerate(changing.values()):
-        assert column is not None and v is not None
-        v[target[inside], place[inside], k] = column[inside]
+    y = laid_out(list(values.values()), number, when, grid, row_of)
+    v = laid_out(list(changing.values()), number, when, grid, row_of) if moving else None
     dealt = [pd.factorize(own[c], sort=True)[0].astype(np.int64) for c in clusters]
     dealt.sort(key=lambda of_unit: int(of_unit.max()))  # the fewer clusters first
     dealt = dealt or [np.arange(at.size)]
@@ -308,7 +332,9 @@ def staggered_from_frame(
         estimand=estimand,
         programme=programme,
         cluster_kind="_".join(clusters) or "unit",
-        monthly=monthly,
+        monthly=parts == 12,
+        parts_of_year=parts if parts in (2, 4) else 1,
+        unit_names=tuple(map(str, named.iloc[at])) if named is not None else (),
         attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
         fingerprint=fingerprint_of(
             [c for c in dict.fromkeys(read) if c],

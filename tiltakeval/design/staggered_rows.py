@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tiltakeval.design.columns import as_text, refuse_missing
+from tiltakeval.design.columns import as_text, pieces, refuse_missing
+from tiltakeval.design.periods import one_period, whole
 from tiltakeval.errors import InputError
-from tiltakeval.months import parse_month
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,54 +20,45 @@ Ints = NDArray[np.int64]
 MAX_PERIODS = 1200
 
 
-def periods_of(df: pd.DataFrame, column: str, *, where: str) -> tuple[Ints, Ints, bool]:
-    """Every row's period, the periods there are in order, and whether they are months.
+def numbered(values: pd.Series) -> Ints:
+    """[rows] units' numbers in order of appearance, in few bytes where that costs nothing."""
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu":
+        plain = values.to_numpy()
+        begins = np.concatenate([[0], 1 + np.flatnonzero(plain[1:] != plain[:-1])])
+        if pd.unique(plain[begins]).size == begins.size:  # sorted by unit: nothing to look up
+            small = np.arange(begins.size, dtype=np.int32 if begins.size < 2**31 else np.int64)
+            return np.repeat(small, np.diff(begins, append=plain.size))  # type: ignore[return-value]
+    return pd.factorize(values)[0].astype(np.int64, copy=False)
 
-    Raises InputError for missing values, or any that is neither a whole number nor a month.
+
+def periods_of(df: pd.DataFrame, column: str, *, where: str) -> tuple[Ints, Ints, int]:
+    """Every row's period (in the file's integers where it has them), the periods there are in order, and
+    what they are (`periods.PARTS`).
+
+    Raises InputError for missing values, or any that is neither a whole number nor part of a year.
     """
     place = f"{where}, column '{column}'"
     refuse_missing(df[column], column=column, what="period", where=where)
-    values, monthly = whole(df[column], where=place)
-    if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} periods are infinite", where=place)
-    when = values.astype(np.int64)
+    own = df[column]
+    if isinstance(own.dtype, np.dtype) and own.dtype.kind == "i":
+        when, parts = own.to_numpy(), 1  # as the file has them: no copy
+    else:
+        values, parts = whole(own, where=place)
+        infinite = int((~np.isfinite(values)).sum())
+        if infinite:
+            raise InputError(f"{infinite} periods are infinite", where=place)
+        when = values.astype(np.int64)
     low, high = int(when.min()), int(when.max())
-    if high - low < 100 * MAX_PERIODS:  # counting is faster than sorting
-        grid = low + np.flatnonzero(np.bincount(when - low))
+    if high - low < 100 * MAX_PERIODS:  # marking is faster than sorting
+        there = np.zeros(high - low + 1, dtype=bool)
+        for rows in pieces(when.size):
+            there[when[rows].astype(np.int64) - low] = True
+        grid = low + np.flatnonzero(there)
     else:
         grid = np.unique(when)
     if grid.size > MAX_PERIODS:
         raise InputError(f"{grid.size} different periods: more than {MAX_PERIODS}", where=place)
-    return when, grid, monthly
-
-
-def whole(values: pd.Series, *, where: str) -> tuple[Floats, bool]:
-    """Whole numbers or months as numbers (infinite values stay, missing are NaN); are they months?"""
-    if pd.api.types.is_datetime64_any_dtype(values):
-        values = values.dt.strftime("%Y-%m")
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        array = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        if pd.api.types.is_integer_dtype(values):
-            return array, False
-        bad = int((np.isfinite(array) & (array != np.round(array))).sum())
-        if bad:
-            raise InputError(f"{bad} of {len(values)} values aren't whole numbers", where=where)
-        return array, False
-    months = {text: _month(text) for text in values.dropna().unique()}
-    bad = int(values.map(lambda text: text in months and months[text] is None).sum())
-    if bad:
-        raise InputError(
-            f"{bad} of {len(values)} values are neither a whole number nor a month YYYY-MM",
-            where=where,
-        )
-    return values.map(months).to_numpy(dtype=np.float64), True
-
-
-def _month(text: object) -> int | None:
-    try:
-        return parse_month(str(text))
-    except InputError:
-        return None
+    return when, grid, parts
 
 
 def places(when: Ints, grid: Ints) -> Ints:
@@ -87,12 +78,36 @@ def fingerprint_of(names: Sequence[str], *arrays: NDArray) -> str:
 
 def repeated(unit: Ints, when: Ints, grid: Ints) -> int:
     """How many rows repeat a unit and period."""
-    code = unit * grid.size + places(when, grid)
-    return int(code.size - np.count_nonzero(np.bincount(code)))
+    seen = np.zeros((int(unit.max()) + 1) * grid.size, dtype=bool)
+    for rows in pieces(unit.size):
+        seen[unit[rows].astype(np.int64) * grid.size + places(when[rows], grid)] = True
+    return int(unit.size - np.count_nonzero(seen))
+
+
+def laid_out(
+    columns: Sequence[Floats | None], unit: Ints, when: Ints, grid: Ints, row_of: Ints
+) -> Floats:
+    """[m, T, K] the columns [rows] by unit and period, NaN where there is no row. ``row_of`` [n] is the
+    place of each unit, -1 for those left out."""
+    m, periods = int(row_of.max()) + 1, grid.size
+    out = np.full((m * periods, len(columns)), np.nan)
+    for rows in pieces(unit.size):
+        target = row_of[unit[rows]]
+        place = target * periods + places(when[rows], grid)
+        inside = target >= 0
+        everybody = bool(inside.all())
+        for k, column in enumerate(columns):
+            assert column is not None
+            if everybody:
+                out[place, k] = column[rows]
+            else:
+                out[place[inside], k] = column[rows][inside]
+    return out.reshape(m, periods, len(columns))
 
 
 def number_column(df: pd.DataFrame, name: str, *, where: str, what: str = "an outcome") -> Floats:
-    """[rows] a numeric outcome (or ``what``) as float64, NaN where missing. Raises InputError."""
+    """[rows] a numeric outcome (or ``what``) as float64 (or the file's float32), NaN where missing.
+    Raises InputError."""
     values = df[name]
     place = f"{where}, column '{name}'"
     the = "the " + what.split(" ", 1)[1]
@@ -102,7 +117,10 @@ def number_column(df: pd.DataFrame, name: str, *, where: str, what: str = "an ou
             where=place,
             remedy="Code it as a number (0/1 for a share).",
         )
-    array = values.astype("float64").to_numpy(dtype=np.float64)
+    if values.dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        array = values.to_numpy()
+    else:
+        array = values.astype("float64").to_numpy(dtype=np.float64)
     infinite = int(np.isinf(array).sum())
     if infinite:
         raise InputError(
@@ -123,7 +141,7 @@ def first_treated(
     first: str | None,
     treated: str | None,
     never: int | str | None,
-    monthly: bool,
+    parts: int,
     where: str,
 ) -> Floats:
     """[n] first treated period of every unit, infinite for never. Raises InputError."""
@@ -141,22 +159,17 @@ def first_treated(
     own = df[first].iloc[first_rows(unit)]
     said = own.map(as_text) == as_text(never) if never is not None else own.isna()
     own = own.where(~said)
-    months = not (pd.api.types.is_numeric_dtype(own) or own.isna().all())
-    if (
-        months
-        and not monthly
-        and pd.to_numeric(own, errors="coerce").notna().sum() == own.notna().sum()
-    ):
-        own, months = pd.to_numeric(own), False
-    if months != monthly and own.notna().any() and not (monthly and _only_zero(own)):
+    if parts > 1:  # a month, quarter or half-year is never 0
+        own = own.where(own.map(as_text) != "0")
+    if own.isna().all():
+        return np.full(own.size, np.inf)
+    values, written = whole(own, where=place, what="first treated periods")
+    if written != parts:
         raise InputError(
             "first treated periods and periods are written differently",
             where=place,
-            remedy="Write both as whole numbers, or both as months YYYY-MM.",
+            remedy="Write both as whole numbers, or both as months YYYY-MM (or quarters YYYYQ1).",
         )
-    if monthly and _only_zero(own):
-        return np.full(own.size, np.inf)
-    values, _ = whole(own, where=place)
     zero_is_never = bool((when > 0).all())
     values = np.where(np.isnan(values) | ((values == 0) & zero_is_never), np.inf, values)
     if np.isneginf(values).any():
@@ -164,8 +177,54 @@ def first_treated(
     return values
 
 
-def _only_zero(own: pd.Series) -> bool:
-    return bool((own.dropna().map(as_text) == "0").all())
+def group_declared(
+    first: str | None,
+    treated: str | None,
+    group: str | None,
+    date: int | str | None,
+    *,
+    where: str,
+) -> None:
+    """Raise InputError unless when units are first treated is declared in one way."""
+    if (group is None) != (date is None):
+        raise InputError(
+            "a group needs the date its rule holds from, and a date a group",
+            where=where,
+            remedy="Say group = a 0/1 column and date = a period.",
+        )
+    if sum(one is not None for one in (first, treated, group)) != 1:
+        raise InputError(
+            "when units are first treated isn't declared, or declared twice",
+            where=where,
+            remedy="Say first = the column of the first treated period, treated = a 0/1 column, or "
+            "group = a 0/1 column and date = a period.",
+        )
+
+
+def first_by_group(
+    df: pd.DataFrame, unit: Ints, group: str, date: int | str, *, parts: int, where: str
+) -> Floats:
+    """[n] the period ``date`` for units of the ``group`` (a 0/1 column, constant in a unit), infinite
+    for others: a rule that changes once, for some. Raises InputError."""
+    place = f"{where}, column '{group}'"
+    refuse_missing(df[group], column=group, what="group", where=where)
+    plain = df[group].isin([0, 1])
+    if not plain.all():
+        raise InputError(
+            f"{int((~plain).sum())} of {len(df)} values are neither 0 nor 1",
+            where=place,
+            remedy="1 are those the rule is for, 0 the others.",
+        )
+    count = changing(df, unit, group)
+    if count:
+        raise InputError(
+            f"the group changes within {count} units",
+            where=place,
+            remedy="Who the rule is for is decided before it, once.",
+        )
+    start = one_period(date, parts, where=f"{where}, date")
+    inside = df[group].astype("float64").to_numpy()[first_rows(unit)] == 1
+    return np.where(inside, float(start), np.inf)
 
 
 def _from_status(df: pd.DataFrame, unit: Ints, when: Ints, column: str, *, where: str) -> Floats:
@@ -201,7 +260,7 @@ def constant_or_read(
     columns: Sequence[str],
     period: int | str | None,
     *,
-    monthly: bool,
+    parts: int,
     where: str,
 ) -> Ints:
     """[n] the row of each unit in which its constant columns are read, -1 for none.
@@ -219,7 +278,7 @@ def constant_or_read(
                     "is treated.",
                 )
         return first_rows(unit)
-    at = _one_period(period, monthly)
+    at = one_period(period, parts, where=f"{where}, covariate_period")
     rows = np.full(int(unit.max()) + 1, -1, dtype=np.int64)
     here = np.flatnonzero(when == at)
     if not here.size:
@@ -248,24 +307,20 @@ def changing(df: pd.DataFrame, unit: Ints, column: str) -> int:
     else:
         codes = pd.factorize(values, use_na_sentinel=False)[0]
     # neighbours that differ: none in most files that are sorted by unit, which costs one pass
-    other = np.flatnonzero((codes[1:] != codes[:-1]) & (unit[1:] == unit[:-1]))
-    start = first_rows(unit)
-    if not other.size and start.size == 1 + np.count_nonzero(unit[1:] != unit[:-1]):
+    begun, other = 1, False
+    for rows in pieces(unit.size - 1):
+        behind = slice(rows.start + 1, rows.stop + 1)
+        same = unit[behind] == unit[rows]
+        begun += int(same.size - np.count_nonzero(same))
+        other = other or bool((same & (codes[behind] != codes[rows])).any())
+    if not other and begun == 1 + int(unit.max()):
         return 0
+    start = first_rows(unit)
     first = codes[start][unit]
     differs = codes != first
     if codes.dtype.kind == "f":
         differs &= ~(np.isnan(codes) & np.isnan(first))
     return int(np.unique(unit[differs]).size)
-
-
-def _one_period(value: int | str, monthly: bool) -> int:
-    if isinstance(value, str):
-        text = value.strip()
-        if monthly or not text.lstrip("-").isdigit():
-            return parse_month(text)
-        return int(text)
-    return int(value)
 
 
 def weights_of(own: pd.DataFrame, column: str, placed: NDArray[np.bool_], *, where: str) -> Floats:

@@ -100,6 +100,20 @@ CHECKS: Mapping[str, Entry] = {
         ("estimates",),
         rollouts=True,
     ),
+    "synthetic_fit": Entry(
+        "synthetic",
+        "does the synthetic comparison run parallel before treatment",
+        ("estimates",),
+        ("worst_fit",),
+        rollouts=True,
+    ),
+    "synthetic_concentration": Entry(
+        "synthetic",
+        "how few units and periods it rests on",
+        ("estimates",),
+        ("largest_weight",),
+        rollouts=True,
+    ),
     "units_left_out": Entry(
         "rollout", "which units are not analysed", ("estimates",), rollouts=True
     ),

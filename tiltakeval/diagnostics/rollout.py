@@ -14,6 +14,7 @@ from tiltakeval.diagnostics.honest.checks import pretrend_power as power_of
 from tiltakeval.diagnostics.honest.checks import robust_to_trends
 from tiltakeval.diagnostics.not_imputed import rows_not_imputed
 from tiltakeval.diagnostics.placebo import wald
+from tiltakeval.diagnostics.synthetic import synthetic_concentration, synthetic_fit
 from tiltakeval.diagnostics.twfe_weights import twfe_weights
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
@@ -54,6 +55,8 @@ def rollout(
         *collinear_covariates(estimates=estimates),
         *overlap_in_cells(estimates=estimates),
         *rows_not_imputed(estimates=estimates),
+        *synthetic_fit(estimates=estimates),
+        *synthetic_concentration(estimates=estimates),
         *units_left_out(estimates=estimates),
     )
 

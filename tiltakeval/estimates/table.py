@@ -57,24 +57,57 @@ def tidy(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     extra = [name for name in table.columns if name not in schema()]
     if extra:
         raise ValueError(f"not in the result schema: {extra}")
+    if _is_tidy(table):
+        return table.copy()
     columns = {}
     for name, spec in schema().items():
         kind = spec["type"]
         default = _DEFAULTS.get(name, "" if kind == "string" else None)
-        if name in table.columns:
+        if name not in table.columns:
+            columns[name] = _filled(kind, default, len(table))
+        elif kind == "string":
+            missing = table[name].isna().to_numpy()
+            texts = np.empty(len(table), dtype=object)
+            texts[:] = [
+                default if gone else str(value)
+                for value, gone in zip(table[name].tolist(), missing)
+            ]
+            columns[name] = texts
+        else:
             values = table[name]
             if name in _DEFAULTS and values.isna().any():
                 values = values.where(values.notna(), default)
-        else:
-            values = pd.Series([default] * len(table), index=table.index)
-        if kind == "string":
-            values = values.astype(object).where(values.notna(), "").astype(str).astype(object)
-        elif kind == "Int64":
-            values = pd.to_numeric(values).astype("Int64")
-        else:
-            values = pd.to_numeric(values).astype("float64")
-        columns[name] = values.to_numpy() if kind != "Int64" else values.array
+            numbers = pd.to_numeric(values)
+            if kind == "Int64":
+                columns[name] = numbers.astype("Int64").array
+            else:
+                columns[name] = numbers.astype("float64").to_numpy()
     return pd.DataFrame(columns)
+
+
+def _filled(kind: str, value: Any, size: int) -> Any:
+    """A column of one value."""
+    if kind == "Int64":
+        return pd.array([value] * size, dtype="Int64")
+    if kind == "string":
+        return np.full(size, value, dtype=object)
+    return np.full(size, np.nan if value is None else value, dtype=np.float64)
+
+
+def _is_tidy(table: pd.DataFrame) -> bool:
+    """Whether `tidy` would change nothing."""
+    if list(table.columns) != list(schema()) or not isinstance(table.index, pd.RangeIndex):
+        return False
+    if len(table) == 0 or table.index[0] != 0 or table.index.step != 1:
+        return False
+    for name, spec in schema().items():
+        column, kind = table[name], spec["type"]
+        if kind == "string":
+            if column.dtype != object or not all(type(v) is str for v in column.tolist()):
+                return False
+        elif str(column.dtype) != kind or (name in _DEFAULTS and column.isna().any()):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

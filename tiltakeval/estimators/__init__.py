@@ -75,6 +75,11 @@ ESTIMATORS: Mapping[str, Entry] = {
         "Heterogeneity",
         "effects of several programmes by subgroup on the same people, and whether they differ",
     ),
+    "causal_forest": Entry(
+        "heterogeneity.forest.estimator",
+        "CausalForest",
+        "the same with effects predicted by causal forests: do they hold up, who gains most",
+    ),
     "ipw_att": Entry(
         "weighting.ipw",
         "IPW",
@@ -202,6 +207,12 @@ ESTIMATORS: Mapping[str, Entry] = {
         "DoseResponse",
         "effects of a roll-out by the dose in which it came: bins and a curve",
         design="doses",
+    ),
+    "intensity": Entry(
+        "did.intensity_effects",
+        "Intensity",
+        "effects of taking part, from a roll-out times predicted participation",
+        design="intensity",
     ),
 }
 

@@ -98,6 +98,28 @@ def lacking(
     return tuple((tried[first[k]], tried[second[k]]) for k in chosen)
 
 
+def lacking_in_means(
+    x: Floats, residual: Floats, weight: Floats, *, cluster: NDArray
+) -> tuple[Product, ...]:
+    """Products of the columns ``x`` [n, p] that a linear model of means lacks, from its residuals [n].
+
+    As `lacking`, with units for events: each product is inside for enough units, and outside.
+    """
+    tried = indicators(x)
+    if len(tried) < 2:
+        return ()
+    scored = weight * residual
+    first, second, candidates = _strongest(x, tried, scored, np.ones(len(x), dtype=bool))
+    if not len(first):
+        return ()
+    pairs = [(tried[i], tried[j]) for i, j in zip(first, second)]
+    chosen = _one_by_one(
+        *_tests(x, pairs, scored, weight, cluster),
+        threshold=float(np.sqrt(2.0 * np.log(max(candidates, 2)))),
+    )
+    return tuple(pairs[k] for k in chosen)
+
+
 def columns(x: Floats, products: Iterable[Product]) -> NDArray[np.float64]:
     """[n, q] the columns of ``with_cuts``. Without products q is 0."""
     wanted = with_cuts(products)

@@ -21,6 +21,7 @@ HIDDEN = (
     "benchmark",
     "benchmark_outcome_share",
     "benchmark_treatment_share",
+    "odds_ratio",
 )
 STATUSES = ("passed", "failed", "informative", "not_evaluated")
 
@@ -71,37 +72,46 @@ def _hidden(view: View) -> list[Block]:
     table = message_table(gate, "sensitivity", HIDDEN, view)
     if table is None:
         return []
-    said = []
+    said: list[str | tuple[str, str]] = []
+    unclear: dict[str, list[str]] = {}
     for item in gate.items:
-        text = _hidden_line(view, item)
-        if text:
-            said.append((f"{upper_first(scope_text(item.scope, view)) or '–'}:", text))
+        text, clear = _hidden_line(view, item)
+        name = scope_text(item.scope, view) or "–"
+        if text and clear:
+            said.append((upper_first(name), text))
+        elif text:
+            unclear.setdefault(text, []).append(name)
+    said += [(upper_first("; ".join(names)), text) for text, names in unclear.items()]
     blocks: list[Block] = [Sub(words("checks.hidden_head")), Para(words("checks.hidden"))]
     return [*blocks, *([Bullets(said)] if said else []), table]
 
 
-def _hidden_line(view: View, item: ReleasedCheck) -> str:
-    """The sentence on one programme; empty when there is none, or its effect isn't shown."""
+def _hidden_line(view: View, item: ReleasedCheck) -> tuple[str, bool]:
+    """The sentence on one programme, and whether its effect is clear to begin with.
+
+    Empty when there is none, or the effect isn't shown.
+    """
     words, message = view.words, item.message
     if item.key != "sensitivity" or "outcome" not in message:
-        return ""
+        return "", False
     if item.detail is not None and "status" in item.detail.columns:
         rows = item.detail[item.detail["outcome"] == message["outcome"]]
         if (rows["status"] == "suppressed").any():
-            return ""
+            return "", False
     month = message.get("horizon")
     when = "" if month is None else words("checks.hidden_after", month=words.number(month))
     facts = {"outcome": view.outcome(str(message["outcome"])), "when": when}
     share = float(message["robustness_value_interval"])
     if share <= 0:
-        return words("checks.hidden_unclear", **facts)
+        return words("checks.hidden_unclear", **facts), False
     if not message.get("benchmark"):
-        return words("checks.hidden_share", percent=_percent(share, view), **facts)
+        return words("checks.hidden_share", percent=_percent(share, view), **facts), True
     times = float(message["times"])
     facts["block"] = words.label("covariate", str(message["benchmark"]))
     if times < 0.995:
-        return words("checks.hidden_part", percent=_percent(times, view), **facts)
-    return words("checks.hidden_times", times=words.number(times, 1 if times < 10 else 0), **facts)
+        return words("checks.hidden_part", percent=_percent(times, view), **facts), True
+    shown = words.number(times, 1 if times < 10 else 0)
+    return words("checks.hidden_times", times=shown, **facts), True
 
 
 def _percent(share: float, view: View) -> str:

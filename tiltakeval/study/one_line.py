@@ -16,6 +16,7 @@ import pandas as pd
 
 from tiltakeval.design.doses import doses_from_frame
 from tiltakeval.design.event_history import event_history_from_frame
+from tiltakeval.design.intensity import intensity_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
 from tiltakeval.design.staggered import staggered_from_frame
@@ -37,6 +38,7 @@ DESIGNS: Mapping[str, Callable[..., Any]] = {
     "staggered": staggered_from_frame,
     "paths": paths_from_frame,
     "doses": doses_from_frame,
+    "intensity": intensity_from_frame,
 }
 #: Arguments of a design that the command line doesn't set by name=value.
 _INTERNAL = ("df", "where", "units", "arms")

@@ -28,11 +28,12 @@ TOLD = (
     *("over", "rows", "wald", "rank", "largest_error", "test", "power", "slope", "bias"),
     *("bias_if_passed", "periods", "level", "breakdown", "value", "searched", "periods_before"),
     *("cohorts_change", "base", "clusters", "cohorts", "reason", "side", "effective", "cells"),
-    *("dropped", "dropped_in_some_cells"),
+    *("dropped", "dropped_in_some_cells", "effective_units", "effective_periods"),
 )
 NO_DETAIL = (
     *("pretrend", "bacon", "negative_weights", "foreign_weights", "two_way_misleads"),
     "treated_clusters",
+    *("synthetic_fit", "synthetic_concentration"),
 )
 #: Kinds of reasons for a cell without estimate, by words in them.
 REASONS = {
@@ -159,6 +160,7 @@ def take(design: StaggeredPanel, keep: np.ndarray) -> StaggeredPanel:
         cluster=np.unique(design.cluster[keep], return_inverse=True)[1].astype(np.int64),
         other_cluster=None if design.other_cluster is None else design.other_cluster[keep],
         varying=None if design.varying is None else design.varying[keep],
+        unit_names=tuple(np.array(design.unit_names)[keep]) if design.unit_names else (),
         subgroups={
             name: replace(group, codes=group.codes[keep])
             for name, group in design.subgroups.items()

@@ -8,7 +8,7 @@ theorem 4).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,23 +19,22 @@ from scipy import stats
 
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.diagnostics.sensitivity import strength as shares
-from tiltakeval.diagnostics.sensitivity.fitted import Spread, outcomes_of
-from tiltakeval.diagnostics.sensitivity.moments import (
-    Moments,
-    Residuals,
-    moments,
-    residuals_of,
+from tiltakeval.diagnostics.sensitivity.jobs import (
+    KEYS,
+    effects_of,
+    influence_of,
+    jobs_of,
+    key_of,
+    options_of,
 )
-from tiltakeval.diagnostics.sensitivity.riesz import Weights, targets_in, weights_of
+from tiltakeval.diagnostics.sensitivity.moments import Moments
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import row_degrees
 from tiltakeval.estimates.inference import Form, standard_errors
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.weighting.nuisance import Nuisance
-from tiltakeval.estimators.weighting.support import level_matrix
 
 Floats = NDArray[np.floating]
-KEYS = ["population", "programme", "comparator", "subgroup", "outcome", "horizon"]
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,10 @@ class Bounded:
         both = standard_errors(side * self.z_theta - self.z_scale, self.form) ** 2
         cross = (own + other - both) / 2
         t = stats.t.ppf(_one_sided(level), self.df)
-        pieces = {"own": own, "cross": cross, "other": other}
-        return (
-            shares.strength_to_zero(gap, scale, **pieces, t=0.0),
-            shares.strength_to_zero(gap, scale, **pieces, t=t),
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            point = np.where(gap > 0, np.where(scale > 0, gap / scale, np.inf), 0.0)
+        interval = shares.strength_to_zero(gap, scale, own=own, cross=cross, other=other, t=t)
+        return np.asarray(point, dtype=np.float64), interval
 
     def robustness(
         self, *, null: float = 0.0, level: float = 0.95, rho: float = 1.0
@@ -124,16 +122,18 @@ def bounds(
     estimates: Estimates,
     *,
     where: Mapping[str, Any] | None = None,
+    whole: bool = False,
 ) -> Bounded:
     """What an unseen factor could do to every effect in ``estimates`` of a weighting estimator.
 
     ``where`` picks effects by column (a value or list of values): horizon, outcome, subgroup, ... The
-    outcome regressions are fitted anew by the estimator's learner. Raises InputError when the
-    estimates aren't of these units, or none is left.
+    outcome regressions are fitted anew by the estimator's learner. ``whole`` counts shares of effects on
+    participants as DoubleML does (``riesz``). Raises InputError when the estimates aren't of these
+    units, or none is left.
     """
     effects, positions = effects_of(estimates, where)
     parts: list[tuple[pd.DataFrame, Floats, Floats]] = []
-    for job in jobs_of(design, nuisance, effects, options_of(estimates)):
+    for job in jobs_of(design, nuisance, effects, options_of(estimates), whole=whole):
         found = job.moments()
         level = np.array([job.levels.index(s) for s in job.rows["subgroup"]])
         keys = [key_of(row) for _, row in job.rows.iterrows()]
@@ -144,222 +144,12 @@ def bounds(
     z_scale = np.hstack([part[1] for part in parts])[:, order]
     own = np.hstack([part[2] for part in parts])[:, order]
     return Bounded(
-        table=_shown(table.sort_index()),
+        table=shown(table.sort_index()),
         z_theta=influence_of(estimates, positions, nuisance, otherwise=own),
         z_scale=np.asarray(z_scale, dtype=np.float64),
         df=np.asarray(row_degrees(effects, nuisance.groups.count), dtype=np.float64),
         form=nuisance.groups.form,
     )
-
-
-def cumulated_bounds(
-    design: CrossSection,
-    nuisance: Nuisance,
-    estimates: Estimates,
-    *,
-    months: Iterable[int],
-    where: Mapping[str, Any] | None = None,
-) -> Bounded:
-    """The same for effects added up over ``months``, one row (``horizon`` the last month) per effect.
-
-    With every unit observed in all months and no censoring weights, the residuals are added up by
-    unit; else the months' bounds are, which is never too narrow (column ``joint`` says which).
-    Raises InputError for a month that isn't there.
-    """
-    wanted = sorted({int(month) for month in months})
-    lacking = [m for m in wanted if m not in design.horizons]
-    if lacking or not wanted:
-        raise InputError(
-            "no months to add up" if not wanted else f"month {lacking[0]} isn't in the design",
-            where="months",
-        )
-    effects, positions = effects_of(estimates, {**(where or {}), "horizon": wanted})
-    tables, z_scale, z_own, z_theta, degrees = [], [], [], [], []
-    z_rows = influence_of(estimates, positions, nuisance, otherwise=None)
-    df = np.asarray(row_degrees(effects, nuisance.groups.count), dtype=np.float64)
-    for job in jobs_of(design, nuisance, effects, options_of(estimates)):
-        by = job.rows.groupby(["subgroup", "outcome"], sort=False)
-        for (subgroup, outcome), rows in by:
-            if len(rows) != len(wanted):
-                continue  # a month without an estimate has no sum
-            level = job.levels.index(subgroup)
-            keys = [(month, str(outcome)) for month in wanted]
-            found = job.residuals(keys)
-            member = job.members[:, [level]]
-            inside = found.seen[member[:, 0] > 0]
-            joint = found.censor is None and bool((inside.all(axis=1) == inside.any(axis=1)).all())
-            part = moments(
-                job.weights, found.total() if joint else found, nuisance.groups, members=member
-            )
-            first = rows.iloc[[0]].assign(
-                horizon=wanted[-1],
-                estimate=rows["estimate"].sum(),
-                sigma=np.sqrt(part.sigma2).sum(),
-                nu=np.sqrt(part.nu2).mean(),
-                scale=part.scale.sum(),
-                plugged=part.plugged.any(),
-                joint=joint,
-            )
-            tables.append(first)
-            z_scale.append(part.z_scale.sum(axis=(1, 2)))
-            z_own.append(part.z_theta.sum(axis=(1, 2)))
-            at = effects.index.get_indexer(rows.index)
-            z_theta.append(None if z_rows is None else z_rows[:, at].sum(axis=1))
-            degrees.append(df[at].min())
-    if not tables:
-        raise InputError("no effect has an estimate in every month to add up", where="months")
-    z = np.stack([own if z is None else z for own, z in zip(z_own, z_theta)], axis=1)
-    table = pd.concat(tables, ignore_index=True)
-    table["std_error"] = standard_errors(z, nuisance.groups.form)
-    return Bounded(
-        table=_shown(table),
-        z_theta=z,
-        z_scale=np.stack(z_scale, axis=1),
-        df=np.array(degrees),
-        form=nuisance.groups.form,
-    )
-
-
-@dataclass(frozen=True)
-class Job:
-    """The effects of one pair on one target: their rows, weights, and how to get their moments."""
-
-    design: CrossSection
-    nuisance: Nuisance
-    rows: pd.DataFrame
-    weights: Weights
-    spread: Spread
-    levels: list[str]
-    members: NDArray[np.float64]
-    keys: list[tuple[int | None, str]]
-
-    def residuals(self, keys: Sequence[tuple[int | None, str]] | None = None) -> Residuals:
-        """Residuals of this job's columns."""
-        wanted = self.keys if keys is None else keys
-        return residuals_of(self.design, self.spread, self.weights, wanted)
-
-    def moments(self) -> Moments:
-        """Moments of every level and column that some effect has."""
-        return moments(self.weights, self.residuals(), self.nuisance.groups, members=self.members)
-
-
-def effects_of(
-    estimates: Estimates, where: Mapping[str, Any] | None
-) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Rows of effects with an estimate, and their positions. Raises InputError when none is left."""
-    table = estimates.table
-    hit = (table["term"] == "effect") & table["estimate"].notna()
-    for name, value in (where or {}).items():
-        if name not in table.columns:
-            raise InputError(f"estimates have no column '{name}'", where="where")
-        many = value if isinstance(value, list | tuple) else [value]
-        hit &= table[name].isin(many)
-    if not hit.any():
-        raise InputError(
-            "there is no effect to bound",
-            where="estimates",
-            remedy="Use estimates of aipw_… or ipw_…, and months and outcomes that are in them.",
-        )
-    positions = np.flatnonzero(hit.to_numpy())
-    return table.iloc[positions].reset_index(drop=True), positions
-
-
-def options_of(estimates: Estimates) -> Mapping[str, Any]:
-    """The estimator's options, as its run recorded them."""
-    found = estimates.run.get("options", {}) if isinstance(estimates.run, Mapping) else {}
-    return found if isinstance(found, Mapping) else {}
-
-
-def jobs_of(
-    design: CrossSection,
-    nuisance: Nuisance,
-    effects: pd.DataFrame,
-    options: Mapping[str, Any],
-    *,
-    spread: Spread | None = None,
-    propensity: Floats | None = None,
-) -> list[Job]:
-    """A job for each population and pair of arms among ``effects``. Raises InputError for arms, outcomes
-    or months that the design hasn't."""
-    if nuisance.propensity.shape[0] != design.n:
-        raise InputError(
-            f"{nuisance.propensity.shape[0]} units have propensities, the design has {design.n}",
-            where="nuisance",
-        )
-    wanted = sorted({key_of(row) for _, row in effects.iterrows()}, key=str)
-    for horizon, outcome in wanted:
-        if outcome not in design.outcome_names or horizon not in design.horizons:
-            raise InputError(
-                f"the design has no outcome '{outcome}' at month {horizon}", where="estimates"
-            )
-    pairs = [
-        _pair(design, nuisance, str(a), str(b))
-        for a, b in effects[["programme", "comparator"]].drop_duplicates().to_numpy()
-    ]
-    if spread is None:
-        outcomes = outcomes_of(design, nuisance, wanted, pairs)
-        spread = Spread(outcomes, outcomes.predicted(options))
-    labels, members = level_matrix(design)
-    found = []
-    by = effects.groupby(["population", "programme", "comparator"], sort=False)
-    for (population, a, b), rows in by:
-        pair = _pair(design, nuisance, str(a), str(b))
-        target = targets_in(str(population), pair, present=nuisance.present)
-        weights = weights_of(design, nuisance, target, pair, propensity=propensity)
-        levels = [level for level in labels if level in set(rows["subgroup"])]
-        unknown_levels = set(rows["subgroup"]) - set(labels)
-        if unknown_levels:
-            raise InputError(
-                f"the design has no subgroup '{min(unknown_levels)}'", where="estimates"
-            )
-        at = [labels.index(level) for level in levels]
-        found.append(
-            Job(
-                design=design,
-                nuisance=nuisance,
-                rows=rows,
-                weights=weights,
-                spread=spread,
-                levels=levels,
-                members=members[weights.units][:, at].astype(np.float64),
-                keys=sorted({key_of(row) for _, row in rows.iterrows()}, key=str),
-            )
-        )
-    return found
-
-
-def key_of(row: pd.Series) -> tuple[int | None, str]:
-    """(horizon, outcome) of an effect."""
-    return (None if pd.isna(row["horizon"]) else int(row["horizon"]), str(row["outcome"]))
-
-
-def influence_of(
-    estimates: Estimates,
-    positions: NDArray[np.int64],
-    nuisance: Nuisance,
-    *,
-    otherwise: Floats | None,
-) -> Any:
-    """[G, R] influence of the rows; ``otherwise`` where the estimates carry none. Raises InputError when
-    it is of other units, or grouped otherwise."""
-    if estimates.influence is None:
-        return otherwise
-    if estimates.influence.frame != nuisance.groups.frame:
-        raise InputError(
-            "the estimates and the propensities are of different units, or clustered differently",
-            where="estimates",
-            remedy="Estimate with the same design and estimator that made the propensities.",
-        )
-    return estimates.influence.columns(positions)
-
-
-def _pair(
-    design: CrossSection, nuisance: Nuisance, programme: str, comparator: str
-) -> tuple[int, int]:
-    for name in (programme, comparator):
-        if name not in design.arms or design.arms.index(name) not in nuisance.present:
-            raise InputError(f"the design has no arm '{name}' with enough units", where="estimates")
-    return design.arms.index(programme), design.arms.index(comparator)
 
 
 def _picked(
@@ -374,7 +164,8 @@ def _picked(
     return table, found.z_scale[:, level, column], found.z_theta[:, level, column]
 
 
-def _shown(table: pd.DataFrame) -> pd.DataFrame:
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of ``Bounded.table``."""
     more = ["joint"] if "joint" in table.columns else []
     names = [*KEYS, "estimate", "std_error", "sigma", "nu", "scale", "plugged", *more]
     return table[names].reset_index(drop=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tiltakeval.design.cross_section import CrossSection
-from tiltakeval.diagnostics.sensitivity.bounds import Bounded, bounds, effects_of
+from tiltakeval.diagnostics.sensitivity.bounds import Bounded, bounds
+from tiltakeval.diagnostics.sensitivity.jobs import effects_of
 from tiltakeval.diagnostics.sensitivity.left_out import blocks_left_out
+from tiltakeval.diagnostics.sensitivity.marginal import odds_bounds
 from tiltakeval.diagnostics.sensitivity.riesz import LABELS
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
@@ -36,7 +39,8 @@ def sensitivity(
     outcome. ``message`` says of that outcome: ``robustness_value_interval`` (one-sided at ``level``),
     ``benchmark``, the block of covariates that as a yardstick makes the effect look weakest, the shares
     ``benchmark_outcome_share`` and ``benchmark_treatment_share`` it explains, ``times``: how many times
-    as strong an unseen factor must be to take the effect's interval to zero; ``plugged`` (``Moments``).
+    as strong an unseen factor must be to take the effect's interval to zero; ``odds_ratio``, the factor
+    by which odds of taking part may be off before it does (``marginal``); ``plugged`` (``Moments``).
     ``detail`` has a line per outcome and block, strongest yardstick first, with the effect's change
     when the block is left out. A programme without an estimate is ``not_evaluated``.
     """
@@ -50,10 +54,16 @@ def sensitivity(
             if nuisance.sources
             else None
         )
+        main = next(k for k in design.outcome_names if k in set(bounded.table["outcome"]))
+        odds = odds_bounds(
+            design, nuisance, estimates, where={**where, "outcome": main}, level=level
+        ).breaking
         for keys, _ in bounded.table.groupby(PAIR, sort=False):
             pair = dict(zip(PAIR, keys))
             done.add(str(pair["programme"]))
-            found.append(_check(design, estimates, bounded.rows(**pair), left_out, pair, level))
+            check = _check(design, estimates, bounded.rows(**pair), left_out, pair, level)
+            at = (odds[PAIR] == pd.Series(pair)).all(axis=1)
+            found.append(_with_odds(check, odds.loc[at, "odds_ratio"]))
     for a in nuisance.present:
         if a and design.arms[a] not in done:
             scope = {"population": design.population, "programme": design.arms[a]}
@@ -120,6 +130,14 @@ def _check(
     )
 
 
+def _with_odds(check: Check, ratio: pd.Series) -> Check:
+    """The check with the odds ratio at which the effect is no longer clear; beyond those tried none."""
+    value = float(ratio.iloc[0]) if len(ratio) else np.inf
+    if not np.isfinite(value):
+        return check
+    return replace(check, message={**check.message, "odds_ratio": round(value, 3)})
+
+
 def _yardstick(rows: pd.DataFrame) -> dict[str, Any]:
     """The block whose strength, times the smallest number, would do."""
     rows = rows[~rows["block"].isin(NO_YARDSTICK) & np.isfinite(rows["times"])]
@@ -156,4 +174,6 @@ def _with_blocks(detail: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame:
     rows = left_out[["outcome", "horizon", *names]].rename(columns=names)
     whole = detail.assign(order=np.arange(len(detail))).merge(rows, on=["outcome", "horizon"])
     whole = whole.sort_values(["order", "times"], kind="stable").drop(columns="order")
+    # no strength of a block that explains nothing is enough: no number, rather than an infinite one
+    whole = whole.replace([np.inf, -np.inf], np.nan)
     return whole.reset_index(drop=True)

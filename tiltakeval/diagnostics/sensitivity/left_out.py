@@ -19,16 +19,15 @@ from scipy import stats
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.diagnostics.sensitivity import strength as shares
 from tiltakeval.diagnostics.sensitivity.blocks import columns_of, covariate_blocks
-from tiltakeval.diagnostics.sensitivity.bounds import (
+from tiltakeval.diagnostics.sensitivity.bounds import Bounded, bounds
+from tiltakeval.diagnostics.sensitivity.fitted import Spread, outcomes_of
+from tiltakeval.diagnostics.sensitivity.jobs import (
     KEYS,
-    Bounded,
-    bounds,
     effects_of,
     jobs_of,
     key_of,
     options_of,
 )
-from tiltakeval.diagnostics.sensitivity.fitted import Spread, outcomes_of
 from tiltakeval.diagnostics.sensitivity.moments import Moments
 from tiltakeval.diagnostics.sensitivity.odds_without import propensities_without
 from tiltakeval.errors import InputError
@@ -49,6 +48,7 @@ def blocks_left_out(
     where: Mapping[str, Any] | None = None,
     bounded: Bounded | None = None,
     level: float = 0.95,
+    whole: bool = False,
 ) -> pd.DataFrame:
     """Every effect without every block of covariates: a row per effect x block, in that order.
 
@@ -62,13 +62,13 @@ def blocks_left_out(
     reach zero (infinite for a block that explains nothing).
 
     Both fits are made here by ridge and logit on the nuisance's columns, whatever the estimator's
-    learners, so that they differ by the block alone. ``blocks`` as in ``covariate_blocks``; ``where``
-    and ``bounded`` (the same effects' bounds, saves fitting them again) as in ``bounds``. Products of
-    covariates go with any block they are made of. Raises InputError.
+    learners, so that they differ by the block alone. ``blocks`` as in ``covariate_blocks``; ``where``,
+    ``whole`` and ``bounded`` (the same effects' bounds, saves fitting them again) as in ``bounds``.
+    Products of covariates go with any block they are made of. Raises InputError.
     """
     effects, _ = effects_of(estimates, where)
     if bounded is None:
-        bounded = bounds(design, nuisance, estimates, where=where)
+        bounded = bounds(design, nuisance, estimates, where=where, whole=whole)
     elif len(bounded.table) != len(effects):
         raise InputError("the bounds are of other effects", where="bounded")
     named = covariate_blocks(design.covariate_names, blocks)
@@ -81,15 +81,15 @@ def blocks_left_out(
     columns = nuisance.basis.shape[1]
     dropped = [columns_of(at, nuisance.sources, columns=columns) for at in named.values()]
     options = options_of(estimates)
-    found = _refits(design, nuisance, effects, [(), *dropped], options)
+    found = _refits(design, nuisance, effects, [(), *dropped], options, whole)
     point, interval = bounded.to_null(level=level)
     degrees = np.asarray(row_degrees(effects, nuisance.groups.count), dtype=np.float64)
     t = stats.t.ppf(0.5 + level / 2, degrees)
-    whole = found[0]
+    first = found[0]
     parts: list[pd.DataFrame] = []
     for (block, covariates), short in zip(named.items(), found[1:]):
         parts.append(
-            _compared(effects, whole, short, bounded, t).assign(
+            _compared(effects, first, short, bounded, t).assign(
                 block=block,
                 covariates=len(covariates),
                 number=len(parts),
@@ -128,6 +128,7 @@ def _refits(
     effects: pd.DataFrame,
     sets: Sequence[Sequence[int]],
     options: Mapping[str, Any],
+    whole: bool,
 ) -> list[_Fit]:
     """A fit of all effects without each of ``sets`` of columns."""
     wanted = sorted({key_of(row) for _, row in effects.iterrows()}, key=str)
@@ -149,6 +150,7 @@ def _refits(
             options,
             spread=Spread(outcomes, sums.fit(without=columns)),
             propensity=propensity,
+            whole=whole,
         )
         for job in jobs:
             level = np.array([job.levels.index(s) for s in job.rows["subgroup"]])

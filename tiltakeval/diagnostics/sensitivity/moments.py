@@ -1,10 +1,9 @@
 """S = sigma nu of effects, what an unseen factor's strength is multiplied by, with its influence.
 
-With sums over units of Q = 1{A in (a, b)} (Y - g)^2, A = 2 m(W, alpha) - alpha^2 and P = the target's
-mass, S = sqrt(Q A) / P. As it doesn't change when all three are scaled, its influence by group is
-S (Q_g / 2Q + A_g / 2A - P_g / P): the errors of sigma^2, nu^2 and P together (Chernozhukov et al. 2022,
-section 5). The squares of residuals are those of the two arms compared only: the others' weights are
-zero with and without the unseen factor.
+With sums over units of Q = M (Y - g)^2, A = M (2 m(W, alpha) - alpha^2) and P = the target's mass, where
+M marks the arms whose weights an unseen factor could move (``Weights.moved``), S = sqrt(Q A) / P. As it
+doesn't change when all three are scaled, its influence by group is S (Q_g / 2Q + A_g / 2A - P_g / P):
+the errors of sigma^2, nu^2 and P together (Chernozhukov et al. 2022, section 5).
 """
 
 from __future__ import annotations
@@ -28,9 +27,10 @@ CHUNK = 6
 class Moments:
     """Of one pair on one target, [L, C] over subgroup levels and columns; ``z_...`` [G, L, C].
 
-    ``theta`` the effect, ``sigma2`` and ``nu2`` per unit of the target population that could be in
-    either arm, ``scale`` S = sqrt(sigma2 nu2). ``plugged`` where the mean square of the weights is
-    taken as it is, because the corrected one isn't positive (weights far from their truth).
+    ``theta`` the effect; ``sigma2`` the mean square of residuals in the arms that could be moved,
+    ``nu2`` that of their weights, ``scale`` S = sqrt(sigma2 nu2). ``plugged`` where the mean square of
+    the weights is taken as it is, because the corrected one isn't positive (weights far from their
+    truth).
     """
 
     theta: NDArray[np.float64]
@@ -136,14 +136,15 @@ def _sums(
     r = found.residual[rows, at]
     c = 1.0 if found.censor is None else found.censor[rows, at]
     alpha, mass = weights.alpha[rows, None], weights.mass[rows, None]
-    square = alpha**2
+    moved = weights.moved[rows, None]
+    square = moved * alpha**2
     values = [
         v * (mass * found.difference[rows, at] + alpha * c * r),
-        v * c * r**2,
+        v * moved * c * r**2,
         v * (2 * weights.moment[rows, None] - square),
         v * square,
         v * mass,
-        v,
+        v * moved,
     ]
     k = r.shape[1]
     sums = groups.add_up(np.hstack(values), weights.units[rows])

@@ -4,6 +4,12 @@ An effect of arm a against b is E[alpha Y] for alpha = m (1{A = a} / e_a - 1{A =
 m = e_T for target arms T (T = {a}: effect on participants; all arms: on everybody), m = h = 1 / sum
 1 / e_b for the overlap target, over the units S that could have entered the required arms, and P the
 mean of 1{A in T} (of h) over them.
+
+An effect on participants takes their own mean as it is: an unseen factor can move the weights, and
+the regression, of the comparison only. What it explains is counted as a share of those. Counted as a
+share of all weights (``whole``), as DoubleML does, the same factor's share is smaller the fewer take
+part, as participants' equal weights make up nearly all of the sum of squares; bounds from the factor's
+own shares hardly differ, but robustness values do.
 """
 
 from __future__ import annotations
@@ -27,7 +33,8 @@ LABELS = ("att", "either", "ate", "programmes", "overlap")
 class Weights:
     """Of one pair on one target, over its m units: ``units`` [m] into the design.
 
-    ``treated`` and ``other`` [m] mark the two arms' units. ``mass`` [m] is a unit's part of the target
+    ``treated`` and ``other`` [m] mark the two arms' units, ``moved`` [m] those of arms whose weights an
+    unseen factor could move. ``mass`` [m] is a unit's part of the target
     (sampling weight included), ``alpha`` [m] the signed weight before division by the mean mass, and
     ``moment`` [m] the functional at alpha, so that E[2 moment - alpha^2] is the mean square of the true
     weights up to an error of second order in that of alpha (Chernozhukov et al. 2022, section 4).
@@ -37,6 +44,7 @@ class Weights:
     units: NDArray[np.int64]
     treated: NDArray[np.bool_]
     other: NDArray[np.bool_]
+    moved: NDArray[np.bool_]
     sampling: NDArray[np.float64]
     mass: NDArray[np.float64]
     alpha: NDArray[np.float64]
@@ -74,8 +82,12 @@ def weights_of(
     pair: tuple[int, int],
     *,
     propensity: Floats | None = None,
+    whole: bool = False,
 ) -> Weights:
-    """Weights of ``pair`` on ``target``; ``propensity`` [n, A] instead of the nuisance's if given."""
+    """Weights of ``pair`` on ``target``; ``propensity`` [n, A] instead of the nuisance's if given.
+
+    ``whole`` counts participants' weights although nothing can move them.
+    """
     e_all = nuisance.propensity if propensity is None else propensity
     open_to = design.eligible[:, list(target.required)].all(axis=1) & nuisance.kept
     units = np.flatnonzero(open_to & (design.weight > 0))
@@ -90,14 +102,18 @@ def weights_of(
             own = np.where(arm == a, _ratio(e, target, a), own)
         mass = np.where(inside, own**2, 0.0)  # as in the estimator's score
         spread = e[:, pair[0]] * first * (first + second)
+        moved = treated | other
     else:
         mass = inside.astype(np.float64)
-        spread = mass * (first + second)
+        fixed = target.arms == pair[:1] and not whole
+        spread = mass * second if fixed else mass * (first + second)
+        moved = other if fixed else treated | other
     return Weights(
         pair=pair,
         units=units,
         treated=treated,
         other=other,
+        moved=moved,
         sampling=sampling,
         mass=mass,
         alpha=np.where(treated, first, 0.0) - np.where(other, second, 0.0),

@@ -79,7 +79,7 @@ def strength_to_zero(
 
     ``gap`` >= 0 is the distance of the estimate from the null; ``own``, ``cross``, ``other`` are the
     variance of the gap, its covariance with the scale, and the variance of the scale; ``t`` the
-    critical value. With t = 0: gap / scale.
+    critical value.
     """
     gap, scale, own, cross, other, t = np.broadcast_arrays(
         *(np.asarray(v, dtype=np.float64) for v in (gap, scale, own, cross, other, t))

@@ -115,6 +115,7 @@ def before_last(design: StaggeredPanel, anticipation: int) -> StaggeredPanel:
         first=design.first[ever],
         covariates=design.covariates[ever],
         weight=design.weight[ever],
+        unit_names=(),
         cluster=np.unique(design.cluster[ever], return_inverse=True)[1].astype(np.int64),
         other_cluster=None if design.other_cluster is None else design.other_cluster[ever],
         subgroups=group,

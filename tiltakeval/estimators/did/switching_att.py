@@ -13,6 +13,7 @@ from tiltakeval.design.treatment_paths import TreatmentPaths
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.combine import with_bands
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.level import Support, standard_covariates
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
@@ -29,6 +30,7 @@ from tiltakeval.estimators.did.switching.plan import (
     Cell,
     Crossing,
     Placebos,
+    Switchers,
     cells_of,
     followed,
     switchers_of,
@@ -67,9 +69,10 @@ class SwitchingATT:
     treatment is now above, now below where it started are left out from the first such period on
     (``cut``), altogether (``drop``) or not at all (``keep``). ``balance``: event times rest on groups
     seen that long. ``effects``: how many periods from the first change on are looked at, and averaged
-    (default: all). ``anticipation``, ``method``, ``min_clusters``, ``max_propensity`` as in
-    `GroupTimeATT`; a group of one switcher has no row of its own, but is part of averages. Covariates
-    constant in a unit enter by ``method``, those that vary by `switching.controls`.
+    (default: all). ``within``: a declared subgroup; units are compared with those of their own
+    level. ``anticipation``, ``method``, ``min_clusters``, ``max_propensity`` as in `GroupTimeATT`; a
+    group of one switcher has no row of its own, but is part of averages. Covariates constant in a unit
+    enter by ``method``, those that vary by `switching.controls`.
 
     ``errors``: ``sampling`` (units are a sample: who switches when varies too), ``conditional`` (paths
     given, as did_multiplegt_dyn and its ports have it) or ``recentred`` (the influence of the effect
@@ -83,6 +86,7 @@ class SwitchingATT:
     anticipation: int = 0
     balance: int | None = None
     effects: int | None = None
+    within: str | None = None
     min_clusters: int = 2
     max_propensity: float = 0.995
     errors: Kind = "sampling"
@@ -102,8 +106,9 @@ class SwitchingATT:
         began = time.process_time()
         self._check(design)
         follow = followed(design, self.crossing)
-        groups_by = switchers_of(design, self.anticipation)
-        cohort = _cohorts(design, [who.members for who in groups_by])
+        sets = None if self.within is None else design.subgroups[self.within].codes.astype(np.int64)
+        groups_by = switchers_of(design, self.anticipation, sets)
+        cohort = _cohorts(design, groups_by)
         plan = [
             cell
             for who in groups_by
@@ -118,22 +123,24 @@ class SwitchingATT:
             "unclear_changes": design.unclear,
             "treatment_received": [],
         }
+        few = groups.form is None and groups.count <= MANY
+        settled = self.divisor == "leverage" and few
         nobody = _nobody(design)
         for label, inside in levels_of(design):
             x, names, dropped = standard_covariates(design, inside)
             rows.notes["collinear"] += [n for n in dropped if n not in rows.notes["collinear"]]
             for k, name in enumerate(design.outcome_names):
                 y = np.ascontiguousarray(design.outcomes[:, :, k])
-                sample = Sample(design, inside, y, x, names, follow, cohort, groups)
+                sample = Sample(design, inside, y, x, names, follow, cohort, groups, sets)
                 cells = self._cells(sample, plan)
                 found = averages(
                     design, cells, unit=design.units[k], balance=self.balance,
-                    least=self.min_clusters, sampling=self.errors == "sampling",
+                    least=self.min_clusters, sampling=self.errors == "sampling", settled=settled,
                 )  # fmt: skip
-                beside_rows = [cell_row(design, one, nobody) for one in cells]
+                beside_rows = [cell_row(design, one, nobody, self.within) for one in cells]
                 beside_rows += [beside(row, nobody) for row in found]
                 rows.add_beside(label, k, _with_units(beside_rows, design.units[k]))
-                _note(rows, label, name, cells, design)
+                _note(rows, label, name, cells, design, self.within)
         strata = None
         if self.divisor == "leverage" and groups.form is None and groups.count == groups.n_clusters:
             strata = _strata(cohort, groups)
@@ -193,6 +200,8 @@ class SwitchingATT:
             raise InputError("the highest propensity lies between 0 and 1", where="max_propensity")
         if not 0.5 < self.level < 1:
             raise InputError("the level must lie between 0.5 and 1", where="level")
+        if self.within is not None and self.within not in design.subgroups:
+            raise unknown("subgroup", self.within, design.subgroups, where="within")
         if self.errors == "recentred" and design.covariate_names:
             raise InputError(
                 "recentred errors are for effects without covariates constant in a unit",
@@ -201,20 +210,26 @@ class SwitchingATT:
             )
 
 
-def _cohorts(design: TreatmentPaths, members: list[Ints]) -> Ints:
-    """[n] a number for each group of switchers, and for units that never change by their baseline."""
+def _cohorts(design: TreatmentPaths, groups: list[Switchers]) -> Ints:
+    """[n] a number for all that share baseline, first change and direction."""
     out = np.unique(design.baseline, return_inverse=True)[1].reshape(-1).astype(np.int64)
     beyond = int(out.max(initial=-1)) + 1
-    for i, units in enumerate(members):
-        out[units] = beyond + i
+    numbers: dict[tuple[float, int, int], int] = {}
+    for who in groups:
+        key = (who.baseline, who.first, who.sign)
+        out[who.members] = beyond + numbers.setdefault(key, len(numbers))
     return np.unique(out, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _strata(cohort: Ints, groups: Groups) -> Ints | None:
-    """[groups] the cohort of every cluster; None where a cluster holds several."""
+    """[groups] the cohort of every cluster, those alone in theirs together (one number tells nothing of
+    a variance); None where a cluster holds several."""
     out = np.zeros(groups.count, dtype=np.int64)
     out[groups.group] = cohort
-    return out if (out[groups.group] == cohort).all() else None
+    if not (out[groups.group] == cohort).all():
+        return None
+    alone = np.bincount(out)[out] == 1
+    return np.where(alone, -1, out)
 
 
 def _nobody(design: TreatmentPaths) -> Support:
@@ -232,7 +247,12 @@ def _with_units(rows: list[Beside], unit: str) -> list[Beside]:
 
 
 def _note(
-    rows: Rows, label: str, outcome: str, cells: list[Fitted], design: TreatmentPaths
+    rows: Rows,
+    label: str,
+    outcome: str,
+    cells: list[Fitted],
+    design: TreatmentPaths,
+    within: str | None,
 ) -> None:
     """The mean treatment received so far by event time, and cells in which units were trimmed."""
     for event in sorted({one.cell.event for one in cells if one.cell.effect}):
@@ -250,7 +270,7 @@ def _note(
             )
     for one in cells:
         if one.support is not None and one.support.trimmed:
-            labels = cell_row(design, one, one.support).labels
+            labels = cell_row(design, one, one.support, within).labels
             rows.notes["trimmed"].append(
                 {
                     "subgroup": label,

@@ -68,12 +68,12 @@ def calibration(scores: UnitScores, cate: Floats) -> tuple[Lines, list[dict[str,
 def one_sided(scores: UnitScores, lines: Lines, rows: range) -> list[dict[str, Any]]:
     """Tests against > 0 of some rows: t with its p value adjusted for these rows (term ``test_`` + the
     row's), and, for several programmes, that of any of them."""
-    at = np.array([i for i in rows if np.isfinite(lines.theta[i])], dtype=np.int64)
+    form = scores.groups.form
+    varied = standard_errors(lines.z, form) > 0
+    at = np.array([i for i in rows if np.isfinite(lines.theta[i]) and varied[i]], dtype=np.int64)
     if not at.size:
         return []
-    form = scores.groups.form
-    se = standard_errors(lines.z[:, at], form)
-    t = lines.theta[at] / np.where(se > 0, se, np.nan)
+    t = lines.theta[at] / standard_errors(lines.z[:, at], form)
     df = joint_df(scores, lines, at)
     p = step_down(lines.theta[at], lines.z[:, at], df=df, form=form, one_sided=True)
     if at.size == 1:
@@ -89,6 +89,6 @@ def one_sided(scores: UnitScores, lines: Lines, rows: range) -> list[dict[str, A
         for j, i in enumerate(at)
     ]
     if at.size > 1:
-        first = out[int(np.nanargmax(t))]
+        first = out[int(np.argmax(t))]
         out.append({**first, "programme": "all"})
     return out

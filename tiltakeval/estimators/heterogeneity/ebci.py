@@ -16,7 +16,7 @@ from scipy import optimize, stats
 from scipy.special import ndtr
 
 Floats = NDArray[np.floating]
-GRID = 400
+GRID, TOUCHING, POINTS = 160, 30, 9
 
 
 def missed(t: Floats, chi: float) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ def worst_missed(m2: float, kappa: float, chi: float) -> float:
     if not np.isfinite(kappa):
         return line
     # quadratics that lie above r and touch it at x0: the least value at the two moments is the bound
-    x0 = touch * np.linspace(1e-4, 1.0, 60)
+    x0 = touch * np.linspace(1e-4, 1.0, TOUCHING)
     x = np.concatenate([[0.0], np.geomspace(1e-4, (np.sqrt(touch) + chi + 6.0) ** 2, GRID)])
     r0, slope = missed(x0, chi), missed_slope(x0, chi)
     gap = x[None, :] - x0[:, None]
@@ -88,11 +88,21 @@ def critical_value(m2: float, kappa: float, level: float) -> float:
     return float(optimize.brentq(gap, plain - 1e-9, high, xtol=1e-4)) if gap(plain) > 0 else plain
 
 
-def moments(error: Floats, variance: Floats, weight: Floats) -> tuple[float, float]:
-    """mu2 and kappa of what is shrunk, from deviations ``error`` [m] with sampling ``variance`` [m].
+def critical_values(m2: Floats, kappa: float, level: float) -> NDArray[np.float64]:
+    """[m] ``critical_value`` of every ``m2``; for many, interpolated between ``POINTS`` of them."""
+    m2 = np.asarray(m2, dtype=np.float64)
+    at = np.unique(m2)
+    if at.size > POINTS:
+        at = np.linspace(np.sqrt(at[0]), np.sqrt(at[-1]), POINTS) ** 2
+    found = [critical_value(float(value), float(kappa), level) for value in at]
+    return np.asarray(np.interp(np.sqrt(m2), np.sqrt(at), found))
 
-    Truncated from below at the posterior means under a flat prior's approximation (the paper's
-    section 4.1 and appendix A.1).
+
+def moments(error: Floats, variance: Floats, weight: Floats) -> tuple[float, float, float]:
+    """mu2, kappa and the error of mu2, from deviations ``error`` [m] with sampling ``variance`` [m].
+
+    Both are kept from below by the paper's truncation (section 4.1 and appendix A.1), which is about
+    their posterior mean under a flat prior. The error takes the deviations as normal.
     """
     w = weight / weight.sum()
     s2 = variance
@@ -101,4 +111,5 @@ def moments(error: Floats, variance: Floats, weight: Floats) -> tuple[float, flo
     mu2 = max(raw2, least2)
     raw4 = float(w @ (error**4 - 6 * s2 * error**2 + 3 * s2**2))
     least4 = 1.0 + float(32 * (w**2 @ s2**4) / (mu2**2 * (w @ s2**2)))
-    return mu2, max(raw4 / mu2**2, least4)
+    error_of = float(np.sqrt(2 * (w**2 @ (mu2 + s2) ** 2)))
+    return mu2, max(raw4 / mu2**2, least4), error_of

@@ -17,7 +17,6 @@ from tiltakeval.estimators.heterogeneity.cate import CateLearner, dr_learner
 from tiltakeval.estimators.heterogeneity.gate import (
     equality_tests,
     gate,
-    minus_average,
     step_down_rows,
 )
 from tiltakeval.estimators.heterogeneity.projection import projection
@@ -179,7 +178,7 @@ class Heterogeneity:
                     level=self.level,
                     draws=self.draws,
                     attrition=attrition if not found else None,
-                    run={**record, **({f"shrunk {key}": notes} if notes else {})},
+                    run={**record, **scores.run, **({f"shrunk {key}": notes} if notes else {})},
                     bands=self.bands,
                 )
             )
@@ -203,12 +202,7 @@ class Heterogeneity:
             for rows in self._balanced(scores):
                 out.append(rows)
                 if "tests" in self.parts:
-                    tests += equality_tests(
-                        scores,
-                        rows,
-                        minus_average(average, rows),
-                        term="test_equal_effects_balanced",
-                    )
+                    tests += equality_tests(scores, rows, None, term="test_equal_effects_balanced")
         if "projection" in self.parts:
             rows, more = projection(scores, self.covariates or scores.names)
             out.append(rows)
@@ -220,18 +214,18 @@ class Heterogeneity:
     def _predicted(
         self, scores: UnitScores, cate: Any, out: list[Lines], tests: list[dict[str, Any]]
     ) -> tuple[list[Lines], list[dict[str, Any]]]:
-        """What rests on predicted effects. Tests take sequential predictions, descriptions those of
-        all other folds."""
-        settings: dict[str, Any] = {"learner": self.cate, "seed": self.seed}
-        if {"calibration", "targeting"} & set(self.parts):
-            tested = dr_learner(scores, sequential=True, **settings) if cate is None else cate
+        """What rests on predicted effects: those from the folds before a unit's own."""
+        if {"calibration", "targeting", "sorted", "classification"} & set(self.parts):
+            tau = (
+                dr_learner(scores, learner=self.cate, sequential=True, seed=self.seed)
+                if cate is None
+                else np.asarray(cate)
+            )
             for part, rows_of in (("calibration", calibration), ("targeting", targeting)):
                 if part in self.parts:
-                    rows, more = rows_of(scores, tested)
+                    rows, more = rows_of(scores, tau)
                     out.append(rows)
                     tests += more
-        if {"sorted", "classification"} & set(self.parts):
-            tau = dr_learner(scores, **settings) if cate is None else np.asarray(cate)
             if "sorted" in self.parts:
                 out.append(sorted_effects(scores, tau, groups=self.groups))
             if "classification" in self.parts:

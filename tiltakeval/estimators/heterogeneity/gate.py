@@ -86,14 +86,19 @@ def minus_average(average: Lines, by_level: Lines, term: str = "effect_minus_ave
 
 
 def equality_tests(
-    scores: UnitScores, by_level: Lines, difference: Lines, *, term: str = "test_equal_effects"
+    scores: UnitScores,
+    by_level: Lines,
+    difference: Lines | None,
+    *,
+    term: str = "test_equal_effects",
 ) -> list[dict[str, Any]]:
     """Tests that effects don't vary over levels: a row per subgroup variable and programme, per
     variable with all programmes together, and over everything.
 
     The first two are Wald tests of the differences between levels; that over all variables takes the
     largest |t| of the levels' differences from the average, as the levels of several variables
-    together have no invertible covariance. Levels that aren't supported are left out.
+    together have no invertible covariance; it is left out without ``difference``. Levels that aren't
+    supported are left out.
     """
     form = scores.groups.form
     out: list[dict[str, Any]] = []
@@ -128,11 +133,11 @@ def equality_tests(
             f, _, p = wald(
                 np.concatenate(gaps),
                 np.hstack(influences),
-                df=joint_df(scores, by_level, at),
+                df=_pooled_df(scores, by_level, at),
                 form=form,
             )
             out.append({**_joint(scores, name, term), "unit": "F", "estimate": f, "p_value": p})
-    if difference.good().any():
+    if difference is not None and difference.good().any():
         at = np.flatnonzero(difference.good())
         adjusted = step_down(
             difference.theta[at], difference.z[:, at], df=joint_df(scores, by_level, at), form=form
@@ -179,6 +184,15 @@ def joint_df(scores: UnitScores, lines: Lines, at: NDArray[np.int64]) -> float:
     """Degrees of freedom of a joint test: groups less one, or the smallest arm of a row less one."""
     least = min(min(lines.labels[i]["n_treated"], lines.labels[i]["n_comparison"]) for i in at)
     return float(max(min(scores.groups.count, least) - 1, 1))
+
+
+def _pooled_df(scores: UnitScores, lines: Lines, at: NDArray[np.int64]) -> float:
+    """Of a test over programmes: their smallest cells together, as each estimates its own variances."""
+    own = [
+        min(lines.labels[i]["n_treated"] for i in at if lines.labels[i]["programme"] == a) - 1
+        for a in {lines.labels[i]["programme"] for i in at}
+    ]
+    return float(max(min(scores.groups.count - 1, sum(own)), 1))
 
 
 def counts_of_all(scores: UnitScores) -> dict[str, Any]:

@@ -31,9 +31,15 @@ def check_cate(scores: UnitScores, cate: Floats) -> NDArray[np.float64]:
 
 
 def share_above(scores: UnitScores, value: Floats, weight: Floats) -> NDArray[np.float64]:
-    """[n] weighted share of the unit's own fold with at least its ``value`` (0 < u <= 1), the unit's
-    own weight counted half; ties get the same share. NaN where the value is."""
-    out = np.full(scores.n, np.nan)
+    """[n] weighted share of the unit's own fold with at least its ``value`` (0 < u < 1), those with the
+    same value counted half. NaN where the value is."""
+    return np.asarray(shares_between(scores, value, weight).mean(axis=1))
+
+
+def shares_between(scores: UnitScores, value: Floats, weight: Floats) -> NDArray[np.float64]:
+    """[n, 2] weighted shares of the unit's own fold with more than its ``value``, and with at least it:
+    where those of the same value lie in the order. NaN where the value is."""
+    out = np.full((scores.n, 2), np.nan)
     known = np.isfinite(value)
     for f in np.unique(scores.fold[known]):
         rows = np.flatnonzero(known & (scores.fold == f))
@@ -41,7 +47,8 @@ def share_above(scores: UnitScores, value: Floats, weight: Floats) -> NDArray[np
         mass = np.bincount(which.reshape(-1), weights=weight[rows], minlength=levels.size)
         total = mass.sum()
         if total > 0:
-            out[rows] = ((np.cumsum(mass) - mass / 2) / total)[which.reshape(-1)]
+            upto = np.cumsum(mass) / total
+            out[rows] = np.stack([upto - mass / total, upto], axis=1)[which.reshape(-1)]
     return out
 
 

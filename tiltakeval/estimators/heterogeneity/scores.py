@@ -200,7 +200,17 @@ def unit_score_sets(
     for number, (t, k) in enumerate(columns):
         inside, excluded = _common(design, found[0], compared, design.outcomes[:, t, k])
         splits = [_split(design, fit, compared, number, inside) for fit in fits]
-        yield _assembled(design, options, found[0], compared, (t, k), inside, excluded, splits)
+        yield _assembled(
+            design,
+            options,
+            found[0],
+            compared,
+            (t, k),
+            inside,
+            excluded,
+            splits,
+            fits[0].notes(design),
+        )
 
 
 @dataclass(frozen=True)
@@ -213,6 +223,19 @@ class _Fit:
     predictions: Predictions
     at: tuple[int, ...]
 
+    def notes(self, design: CrossSection) -> dict[str, Any]:
+        """What an ensemble's learners weigh, by arm, for the run record."""
+        out: dict[str, Any] = {}
+        if self.nuisance.learners:
+            out["learners_propensity"] = dict(self.nuisance.learners)
+        found = self.work.notes.get("learners_outcome", {})
+        if found:
+            out["learners_outcome"] = {
+                name: {design.arms[int(a)]: share for a, share in by.items()}
+                for name, by in found.items()
+            }
+        return out
+
 
 def _assembled(
     design: CrossSection,
@@ -223,6 +246,7 @@ def _assembled(
     inside: NDArray[np.int64],
     excluded: Mapping[str, int],
     splits: Sequence[Split],
+    notes: Mapping[str, Any],
 ) -> UnitScores:
     t, k = column
     position = np.full(len(design.arms), -1)
@@ -259,7 +283,7 @@ def _assembled(
         target=target,
         splits=tuple(splits),
         excluded=excluded,
-        run={"design": design.fingerprint, "seeds": list(options.all_seeds)},
+        run={"design": design.fingerprint, "seeds": list(options.all_seeds), **notes},
     )
 
 

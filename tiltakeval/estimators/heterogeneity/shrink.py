@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tiltakeval.estimates.inference import standard_errors
-from tiltakeval.estimators.heterogeneity.ebci import critical_value, moments
+from tiltakeval.estimators.heterogeneity.ebci import critical_values, moments
 from tiltakeval.estimators.heterogeneity.rows import Lines
 from tiltakeval.estimators.heterogeneity.scores import UnitScores
 
@@ -28,10 +28,11 @@ def shrunk(
     combination; the interval adds the bias (1 - w) (true difference), whose second and fourth
     moments are estimated, and covers on average over the rows, whatever its distribution. It doesn't
     cover every single row at the level: an unusual level lies further from its interval than others.
+    With the few levels there are, mu2 is itself uncertain: intervals take it one standard error up.
     """
     at = np.flatnonzero(difference.good())
     label = {"term": "effect_shrunk"}
-    if at.size < 2:
+    if at.size < 2 or not (standard_errors(difference.z[:, at], scores.groups.form) > 0).any():
         empty = tuple({**row, **label} for row in by_level.labels)
         return Lines(empty, np.full(len(empty), np.nan), np.zeros(by_level.z.shape)), {}
     form = scores.groups.form
@@ -39,18 +40,21 @@ def shrunk(
     own = np.array([of[row["programme"]] for row in by_level.labels], dtype=np.int64)
     s2 = standard_errors(difference.z[:, at], form) ** 2
     s2 = np.maximum(s2, 1e-12 * max(float(s2.max()), 1e-300))
-    mu2, kappa = moments(difference.theta[at], s2, np.ones(at.size))
+    mu2, kappa, error = moments(difference.theta[at], s2, np.ones(at.size))
     w = np.zeros(len(by_level))
     w[at] = mu2 / (mu2 + s2)
     theta = average.theta[own] + w * np.where(difference.good(), difference.theta, np.nan)
     z = np.where(difference.good(), average.z[:, own] + w * difference.z, 0.0)
     se = standard_errors(z, form)
+    ok = np.isfinite(theta)
+    m2 = (1.0 - w[ok]) ** 2 * (mu2 + error) / se[ok] ** 2
+    critical = np.full(theta.size, np.nan)
+    critical[ok] = critical_values(m2, kappa, level)
     labels: list[Mapping[str, Any]] = []
     for i, row in enumerate(by_level.labels):
         more: dict[str, Any] = dict(label)
         if np.isfinite(theta[i]):
-            m2 = (1.0 - w[i]) ** 2 * mu2 / se[i] ** 2
-            half = critical_value(round(float(m2), 4), round(float(kappa), 2), level) * se[i]
+            half = critical[i] * se[i]
             df = max(min(row["n_treated"], row["n_comparison"], scores.groups.count) - 1, 1)
             half *= stats.t.ppf(0.5 + level / 2, df) / stats.norm.ppf(0.5 + level / 2)
             more |= {"conf_low": theta[i] - half, "conf_high": theta[i] + half, "p_value": None}

@@ -27,9 +27,11 @@ Floats = NDArray[np.floating]
 def sorted_effects(scores: UnitScores, cate: Floats, *, groups: int = 5) -> Lines:
     """Effects of every programme in equal groups by its own predicted effect, 1 the smallest.
 
-    Ranked within folds, predictions from other folds, so that the means are not of those they were
-    chosen by (sorted group effects: Chernozhukov, Demirer, Duflo & Fernandez-Val 2018, with doubly
-    robust scores). A last row per programme is the difference of the last and the first group.
+    Ranked within folds (sorted group effects: Chernozhukov, Demirer, Duflo & Fernandez-Val 2018, with
+    doubly robust scores). ``cate`` must come from other units, and for valid errors from the folds
+    before (``dr_learner``'s ``sequential``): predictions from all other folds have fitted the errors of
+    the units they are compared on, fold against fold. A last row per programme is the difference of
+    the last and the first group.
     """
     tau = check_cate(scores, cate)
     parts = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.estimators.heterogeneity.calibration import one_sided
-from tiltakeval.estimators.heterogeneity.ranked import check_cate, share_above
+from tiltakeval.estimators.heterogeneity.ranked import check_cate, shares_between
 from tiltakeval.estimators.heterogeneity.rows import Lines, label_of, over_splits, support
 from tiltakeval.estimators.heterogeneity.scores import UnitScores
 
@@ -44,8 +44,8 @@ def targeting(
         w = split.weight * known
         thetas, values = [], []
         for j in range(len(arms)):
-            u = share_above(scores, order[:, j], w)
-            theta, each = _curve(u[known], split.effects[known, j], w[known], shares)
+            between = shares_between(scores, order[:, j], w)
+            theta, each = _curve(between[known], split.effects[known, j], w[known], shares)
             thetas.append(theta)
             full = np.zeros((scores.n, theta.size))
             full[known] = each
@@ -63,15 +63,18 @@ def targeting(
 
 
 def _curve(
-    u: Floats, y: Floats, weight: Floats, shares: Sequence[float]
+    between: Floats, y: Floats, weight: Floats, shares: Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """TOC at every share, AUTOC, Qini, and the influence [n, S + 2] of units with share-above ``u``.
+    """TOC at every share, AUTOC, Qini, and the influence [n, S + 2] of units ranked ``between`` [n, 2].
 
     With y centred at its mean, TOC(q) = E[y 1{u <= q}] / q, whose influence is
     ((y - m(q)) 1{u <= q} + q m(q)) / q - y, m(q) the mean of y at rank q: who is ranked first changes
     with everybody else. AUTOC = E[-y log u], Qini = E[y (1 - u)], with the same part from the ranks. The
-    mean at a rank is smoothed over neighbours.
+    mean at a rank is smoothed over neighbours. Units of one rank are in any share as far as it reaches.
     """
+    start, stop = np.clip(between.T, 0.0, 1.0)
+    width = np.maximum(stop - start, 1e-12)
+    u = (start + stop) / 2
     s = weight / weight.sum()
     y = y - s @ y
     order = np.argsort(u, kind="stable")
@@ -80,12 +83,13 @@ def _curve(
     theta = np.empty(len(shares) + 2)
     values = np.empty((u.size, len(shares) + 2))
     for i, q in enumerate(shares):
-        first = u <= q
+        first = np.clip((q - start) / width, 0.0, 1.0)
         level = float(np.interp(q, su, near))
         theta[i] = (s * first) @ y / q
         values[:, i] = ((y - level) * first + q * level) / q - y - theta[i]
     # sum over q >= u of m(q) / q (or m(q)) dq: the part of u's own rank in the ranks of those below
-    for i, (weights, slope) in enumerate(((-np.log(u), 1.0 / su), (1.0 - u, np.ones(su.size)))):
+    log_mean = 1.0 - (stop * np.log(stop) - start * np.log(np.maximum(start, 1e-300))) / width
+    for i, (weights, slope) in enumerate(((log_mean, 1.0 / su), (1.0 - u, np.ones(su.size)))):
         at = len(shares) + i
         below = np.empty(u.size)
         below[order] = np.cumsum((near * slope * ss)[::-1])[::-1]

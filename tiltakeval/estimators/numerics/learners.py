@@ -89,8 +89,11 @@ def fit_trees(
     learner: str,
     trees: Trees,
     threads: int = 2,
+    only: Sequence[int] | None = None,
 ) -> Predictions:
     """Cross-fitted tree predictions, tabulated; arguments as in ``ridge.fit_ridge``.
+
+    ``only`` are the folds to be predicted (default: all; others are left at 0).
 
     Raises InputError when the number of fits (regressions x folds x outcomes x months) is over
     ``MAX_FITS``: ridge is for those.
@@ -133,7 +136,7 @@ def fit_trees(
     jobs = [
         (m, f, s)
         for m in range(len(regressions))
-        for f in range(layout.folds)
+        for f in (range(layout.folds) if only is None else only)
         for s in range(len(sets))
     ]
     in_threads(one, jobs, threads=threads)

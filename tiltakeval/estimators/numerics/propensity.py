@@ -16,7 +16,7 @@ from tiltakeval.numerics.logit import fit_multinomial, predict
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
-LearnerPropensity = Literal["logit", "forest", "boosting"]
+LearnerPropensity = Literal["logit", "forest", "boosting", "ensemble", "best"]
 
 
 def cross_fit(
@@ -32,36 +32,61 @@ def cross_fit(
     trees: Trees,
     threads: int = 2,
     cluster: Ints | None = None,
+    chosen: dict[str, float] | None = None,
 ) -> NDArray[np.float64]:
     """[n, A] out-of-fold propensities, zero for arms a unit isn't allowed to enter.
 
-    Raises InputError when an arm lacks training units in a fold, or the covariates separate it.
+    ``ensemble`` combines logit, boosting and forest, ``best`` takes one of them, by likelihood held out
+    within the training folds; what they weigh is put into ``chosen``. Raises InputError when an arm
+    lacks training units in a fold, or the covariates separate it.
     """
     arms = allowed.shape[1]
-    if learner == "logit":
+
+    def logit(folded: Ints, count: int) -> NDArray[np.float64]:
         return cross_fit_odds(
             x,
             arm=arm,
             allowed=allowed,
             weight=weight,
-            fold=fold,
-            folds=folds,
+            fold=folded,
+            folds=count,
             penalties=PENALTIES if ridge is None else (ridge,),
             seed=trees.seed,
             cluster=cluster,
         )
-    out = np.zeros((arm.size, arms))
 
-    def one(f: int) -> None:
-        train, test = fold != f, fold == f
-        model = classifier(learner, trees, seed=trees.seed + f)
+    def trained(name: str, train: NDArray, test: NDArray) -> NDArray[np.float64]:
+        if name == "logit":
+            return logit(test.astype(np.int64), 2)[test]
+        model = classifier(name, trees, seed=trees.seed + int(fold[test].min()))
         model.fit(x[train], arm[train], sample_weight=weight[train])
         found = np.zeros((int(test.sum()), arms))
         found[:, model.classes_.astype(int)] = model.predict_proba(x[test])
         found *= allowed[test]
         total = found.sum(axis=1, keepdims=True)
         share = allowed[test] / allowed[test].sum(axis=1, keepdims=True)
-        out[test] = np.where(total > 0, found / np.where(total > 0, total, 1.0), share)
+        return np.where(total > 0, found / np.where(total > 0, total, 1.0), share)
+
+    if learner == "logit":
+        return logit(fold, folds)
+    if learner in ("ensemble", "best"):
+        from tiltakeval.estimators.numerics.ensemble import combined_chances
+
+        out, weights = combined_chances(
+            trained,
+            arm=arm,
+            weight=weight,
+            fold=fold,
+            folds=folds,
+            combine="best" if learner == "best" else "ensemble",
+        )
+        if chosen is not None:
+            chosen.update(weights)
+        return out
+    out = np.zeros((arm.size, arms))
+
+    def one(f: int) -> None:
+        out[fold == f] = trained(learner, fold != f, fold == f)
 
     in_threads(one, range(folds), threads=threads)
     return out

@@ -13,6 +13,7 @@ from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.numerics.basis import Basis
+from tiltakeval.estimators.numerics.ensemble import ALL_LEARNERS, WITHOUT_TREES, fit_ensemble
 from tiltakeval.estimators.numerics.learners import Trees, fit_trees
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
 from tiltakeval.estimators.numerics.ridge import Predictions, fit_ridge
@@ -28,7 +29,9 @@ from tiltakeval.estimators.weighting.pipeline import Work, estimate_weighting
 from tiltakeval.estimators.weighting.targets import Contrasts, TargetName
 
 Floats = NDArray[np.floating]
-LearnerOutcome = Literal["ridge", "forest", "boosting"]
+LearnerOutcome = Literal["ridge", "products", "forest", "boosting", "ensemble", "best"]
+OUTCOME_LEARNERS = ("ridge", "products", "forest", "boosting", "ensemble", "best")
+PROPENSITY_LEARNERS = ("logit", "forest", "boosting", "ensemble", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,9 @@ class AIPW:
     arm's share of all units; ``trim`` = (low, high) drops units outside that range of the propensity
     of a single programme. ``basis`` "products" adds the thresholds and products of covariates that
     some programme's odds lack (``numerics.products``), "quadratic" all products, "linear" none.
+    Learners "ensemble" and "best" combine, or choose between, linear, products, boosting and forest by
+    their error on folds held out in training (``numerics.ensemble``); the run tells what they weigh.
+    Outcome learner "products" is the ensemble without the trees: a tenth of the time.
     """
 
     target: TargetName = "att"
@@ -67,20 +73,14 @@ class AIPW:
     placebo: bool = True
 
     def __post_init__(self) -> None:
-        if self.learner_outcome not in ("ridge", "forest", "boosting"):
-            raise unknown(
-                "learner",
-                self.learner_outcome,
-                ("ridge", "forest", "boosting"),
-                where="learner_outcome",
-            )
-        if self.learner_propensity not in ("logit", "forest", "boosting"):
-            raise unknown(
-                "learner",
-                self.learner_propensity,
-                ("logit", "forest", "boosting"),
-                where="learner_propensity",
-            )
+        for name, given, known in (
+            ("learner_outcome", self.learner_outcome, OUTCOME_LEARNERS),
+            ("learner_propensity", self.learner_propensity, PROPENSITY_LEARNERS),
+        ):
+            if given not in known:
+                raise unknown("learner", given, known, where=name)
+            if given in ("ensemble", "best", "products") and self.folds < 3:
+                raise InputError("an ensemble needs at least 3 folds", where="folds")
         if self.folds < 2:
             raise InputError("cross-fitting needs at least 2 folds", where="folds")
         if not 0 <= self.floor < 1:
@@ -160,4 +160,19 @@ class AIPW:
         if self.learner_outcome == "ridge":
             return fit_ridge(work.regressions, names=work.names, **shared)
         trees = Trees(self.trees, self.min_leaf, seed)
+        if self.learner_outcome in ("ensemble", "best", "products"):
+            found, weights = fit_ensemble(
+                work.regressions,
+                names=work.names,
+                cluster=work.cluster,
+                combine="best" if self.learner_outcome == "best" else "ensemble",
+                trees=trees,
+                learners=WITHOUT_TREES if self.learner_outcome == "products" else ALL_LEARNERS,
+                **shared,
+            )
+            work.notes["learners_outcome"] = {
+                name: {str(work.regressions[m].arm): a for m, a in by.items()}
+                for name, by in weights.items()
+            }
+            return found
         return fit_trees(work.regressions, learner=self.learner_outcome, trees=trees, **shared)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +37,8 @@ class Nuisance:
     clipping, ``clipped`` [n, A] which were raised, ``kept`` [n] units not trimmed and in an arm large
     enough, ``fold`` [n], ``groups`` the clusters. ``present`` are the arms that are estimated;
     ``basis`` [n, q] the covariates as the models see them, column by column made of the covariates
-    numbered in ``sources`` (empty: not known). With one logit fitted to all units (folds = 1),
+    numbered in ``sources`` (empty: not known); ``learners`` tells what those of an ensemble weigh.
+    With one logit fitted to all units (folds = 1),
     ``score_sums`` [G, (A-1)(q+1)] and ``inverse`` information are its error.
     """
 
@@ -53,6 +54,7 @@ class Nuisance:
     score_sums: NDArray[np.float64] | None = None
     inverse: NDArray[np.float64] | None = None
     sources: tuple[tuple[int, ...], ...] = ()
+    learners: Mapping[str, float] = field(default_factory=dict)
 
     def weights(self, design: CrossSection, programme: int, *, target: str = "att") -> Floats:
         """[n] weights that make each arm look like the target of ``programme`` against arm 0.
@@ -205,6 +207,7 @@ def fit_nuisance(
         fold = deal_folds(
             groups, arm=design.arm, arms=design.arms, weight=design.weight, folds=folds, seed=seed
         )
+    chosen: dict[str, float] = {}
     settings: dict[str, Any] = {"arm": arm, "allowed": allowed, "weight": weight}
     persons = np.unique(design.person, return_inverse=True)[1].reshape(
         -1
@@ -223,6 +226,7 @@ def fit_nuisance(
                 trees=trees,
                 ridge=ridge,
                 cluster=persons[inside],
+                chosen=chosen,
                 **settings,
             )
     names = [design.arms[a] for a in present]
@@ -267,6 +271,7 @@ def fit_nuisance(
         present=present,
         basis=basis,
         sources=sources,
+        learners=chosen,
     )
 
 

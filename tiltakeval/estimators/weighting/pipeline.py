@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ Place = dict[tuple[int, int], tuple[int, int]]
 class Work:
     """The arrays of one set of outcomes, sorted by fold, arm, group; ``units`` [m] into the design.
 
-    ``groups`` rows of sums, the first ``main`` of which hold every unit once."""
+    ``groups`` rows of sums, the first ``main`` of which hold every unit once; what the learners report
+    goes into ``notes``."""
 
     units: NDArray[np.int64]
     arm: NDArray[np.int64]
@@ -57,6 +58,7 @@ class Work:
     main: int
     sums: tuple[TargetSums, ...]
     regressions: tuple[Regression, ...]
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 #: (theta [J, L, C], z [G, J, L, C]) per target, from the arrays and a seed
@@ -84,6 +86,7 @@ def estimate_weighting(
     if estimator.placebo and design.placebo is not None and design.placebo_horizons:
         jobs.append(("placebo", design.placebo, design.placebo_names, design.placebo_horizons))
     missing = [a for i, a in enumerate(design.arms) if i not in first.present]
+    noted: dict[str, Any] = {}
     found: dict[str, list[list[Piece]]] = {kind: [] for kind, *_ in jobs}
     for i, seed in enumerate(seeds):
         nuisance = first if i == 0 else estimator.nuisance(design, seed=seed)
@@ -98,6 +101,8 @@ def estimate_weighting(
                 {p: _support(work, target, p, censor) for p in target.pairs} if i == 0 else {}
                 for target in targets
             ]
+            if i == 0 and kind == "outcomes":
+                noted = dict(work.notes)
             placebo = kind == "placebo"
             found[kind].append(
                 [
@@ -128,7 +133,7 @@ def estimate_weighting(
         bands=estimator.bands,
         draws=estimator.draws,
         attrition=attrition_after(design, first),
-        run=run_record(estimator, design, first),
+        run={**run_record(estimator, design, first), **noted},
     )
 
 
@@ -276,5 +281,6 @@ def run_record(estimator: Any, design: CrossSection, nuisance: Nuisance) -> Mapp
         "clipped": {
             design.arms[a]: float(nuisance.clipped[used, a].mean()) for a in nuisance.present
         },
+        **({"learners_propensity": dict(nuisance.learners)} if nuisance.learners else {}),
         **({} if getattr(estimator, "target", "") != "overlap" else described(design, nuisance)),
     }

@@ -96,5 +96,9 @@ def bins_of(dose: Floats, bins: int | Sequence[float]) -> Bins:
             f"cut points must differ and lie between the doses {low:g} and {high:g}", where="bins"
         )
     edges = np.concatenate([[low], cuts, [high]])
-    labels = [f"dose {a:g} to {b:g}" for a, b in pairwise(edges)]
+    labels = [f"dose {a:.4g} to {b:.4g}" for a, b in pairwise(edges)]
+    if cuts.size:  # the smallest and the largest dose are single units'
+        labels[0], labels[-1] = f"dose up to {cuts[0]:.4g}", f"dose above {cuts[-1]:.4g}"
+    else:
+        labels = ["any dose"]
     return Bins(edges, tuple(labels))

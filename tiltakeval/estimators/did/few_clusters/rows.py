@@ -42,6 +42,7 @@ def some_units(design: StaggeredPanel, keep: Bools) -> StaggeredPanel:
         cluster=np.unique(design.cluster[keep], return_inverse=True)[1].astype(np.int64),
         other_cluster=None if design.other_cluster is None else design.other_cluster[keep],
         varying=None if design.varying is None else design.varying[keep],
+        unit_names=tuple(np.array(design.unit_names)[keep]) if design.unit_names else (),
         subgroups={k: replace(g, codes=g.codes[keep]) for k, g in design.subgroups.items()},
     )
 

@@ -39,9 +39,12 @@ class Ratio:
     reason: str = ""
 
 
-def ratio_of(cells: Sequence[Fitted], per: int, least: int, *, sampling: bool) -> Ratio:
+def ratio_of(
+    cells: Sequence[Fitted], per: int, least: int, *, sampling: bool, settled: bool
+) -> Ratio:
     """R / Q over ``cells`` that were fitted. With ``sampling`` it counts that who switches, and how much
-    treatment follows, are those of a sample; else treatment paths are given."""
+    treatment follows, are those of a sample (``settled``: less what errors of the effects add to that);
+    else treatment paths are given."""
     good = tuple(one for one in cells if one.z is not None)
     if not good:
         return Ratio((), per, reason="; ".join(sorted({one.reason for one in cells})))
@@ -54,11 +57,27 @@ def ratio_of(cells: Sequence[Fitted], per: int, least: int, *, sampling: bool) -
     if not (q > 0 and switchers):
         return Ratio(good, per, reason="no treatment beyond the baseline is received")
     value = float(size @ att) / q
-    z = sum(n * one.z for n, one in zip(size, good))  # type: ignore[operator]
+    own = np.stack([one.z for one in good if one.z is not None], axis=1)
+    z = own @ size
     if sampling:
-        for a, one in zip(att, good):
-            z = z + one.held[:, SELF] * a - one.held[:, per] * value  # type: ignore[index]
-    return Ratio(good, per, value, np.asarray(z) / q)
+        self_, weight = (
+            np.stack([one.held[:, j] for one in good if one.held is not None], axis=1)
+            for j in (SELF, per)
+        )
+        lean = self_ - np.outer(weight.sum(axis=1), size / q)
+        part = lean @ att
+        z = z + part * (_without_noise(lean, part, own) if settled else 1.0)
+    return Ratio(good, per, value, z / q)
+
+
+def _without_noise(lean: Floats, part: Floats, own: Floats) -> float:
+    """What is left of ``part`` [G] = ``lean`` [G, C] times the effects, as a factor, without what their
+    errors add to its square: with L for lean, E |L (a + e)|^2 = |L a|^2 + E |L e|^2, and ``own`` [G, C]
+    is the effects' influence."""
+    root = own if own.shape[0] <= own.shape[1] else np.asarray(np.linalg.qr(own, mode="r"))
+    found = float(part @ part)
+    made_up = float(((lean @ root.T) ** 2).sum())
+    return float(np.sqrt(max(0.0, 1 - made_up / found))) if found > 0 else 0.0
 
 
 def _clusters(good: Sequence[Fitted]) -> int:
@@ -83,11 +102,12 @@ def averages(
     balance: int | None,
     least: int,
     sampling: bool,
+    settled: bool = False,
 ) -> Iterator[Labelled]:
     """All averages: together, then of those who switch up and down where there are both."""
 
     def ratio(chosen: Sequence[Fitted], per: int) -> Ratio:
-        return ratio_of(chosen, per, least, sampling=sampling)
+        return ratio_of(chosen, per, least, sampling=sampling, settled=settled)
 
     signs = sorted({one.cell.who.sign for one in cells}, reverse=True)
     for sign in [0, *(signs if len(signs) > 1 else [])]:
@@ -143,13 +163,16 @@ def beside(row: Labelled, nobody: Support) -> Beside:
     return Beside(row.labels, support, row.ratio.value, row.ratio.z, row.ratio.reason)
 
 
-def cell_row(design: TreatmentPaths, one: Fitted, nobody: Support) -> Beside:
-    """A cell's own row."""
+def cell_row(
+    design: TreatmentPaths, one: Fitted, nobody: Support, within: str | None = None
+) -> Beside:
+    """A cell's own row; the set of units it is ``within`` is part of its group's name."""
     who = one.cell.who
+    place = f" in {design.subgroups[within].label(within, who.set)}" if within else ""
     labels = {
         "term": "effect",
         "cohort": f"{design.label(design.periods[who.first])} from {who.baseline:g} "
-        f"{DIRECTIONS[who.sign]}",
+        f"{DIRECTIONS[who.sign]}{place}",
         "period": design.label(design.periods[one.cell.t]),
         "horizon": one.cell.event,
     }

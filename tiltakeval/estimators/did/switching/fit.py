@@ -45,7 +45,7 @@ class Fitted:
 class Sample:
     """What cells of one outcome and subgroup share. ``y`` [n, T]; ``x`` [n, p] standardised covariates;
     ``follow`` [n, T] see `plan.followed`; ``cohort`` [n] who shares baseline, first change and
-    direction."""
+    direction; ``sets`` [n] within which units are compared."""
 
     design: TreatmentPaths
     inside: Bools
@@ -55,6 +55,7 @@ class Sample:
     follow: Bools
     cohort: Ints
     groups: Groups
+    sets: Ints | None = None
 
 
 def fit_cell(
@@ -79,7 +80,7 @@ def fit_cell(
         return Fitted(cell, reason="no switcher is seen in both periods")
     if not other.size:
         return Fitted(cell, reason="no unit that started alike has not yet changed")
-    count = np.unique(design.cluster[other]).size
+    count = _at_least(design.cluster[other], min_clusters)
     if count < min_clusters:
         return Fitted(cell, reason=f"only {count} {cluster} to compare with")
     at = np.concatenate([own, other])
@@ -115,7 +116,7 @@ def fit_cell(
         total_z = total_z - slopes.influence(cell.who.baseline) @ att[1:]
     counts = _counted(design, cell, own)
     held = sample.groups.add_up(counts, own)
-    n_own = np.unique(design.cluster[own]).size
+    n_own = _at_least(design.cluster[own], min_clusters)
     alone = "" if n_own >= min_clusters else f"only {n_own} {cluster} that switches"
     return Fitted(
         cell,
@@ -128,6 +129,12 @@ def fit_cell(
     )
 
 
+def _at_least(cluster: Ints, least: int) -> int:
+    """The number of different clusters, or some number that is at least ``least`` if that many are."""
+    count = np.unique(cluster[: 100 * least]).size
+    return int(count if count >= least else np.unique(cluster).size)
+
+
 def _sides(sample: Sample, cell: Cell) -> tuple[Ints, Ints]:
     """The switchers of the cell and the units compared with, all seen in both periods."""
     design, t = sample.design, cell.t
@@ -135,6 +142,8 @@ def _sides(sample: Sample, cell: Cell) -> tuple[Ints, Ints]:
     if design.varying is not None:
         seen &= np.isfinite(design.varying[:, [t, cell.b]]).all(axis=(1, 2))
     clear = (design.baseline == cell.who.baseline) & (design.first > cell.after)
+    if sample.sets is not None:
+        clear &= sample.sets == cell.who.set
     if cell.mirror is not None:
         seen &= np.isfinite(sample.y[:, cell.mirror])
         clear &= design.until >= design.periods[cell.mirror]

@@ -26,13 +26,15 @@ Crossing = Literal["cut", "drop", "keep"]
 @dataclass(frozen=True)
 class Switchers:
     """``members`` [m] start from ``baseline`` and first change at position ``first``, up or down
-    (``sign``); the last position before it (and anticipation) is ``base``, -1 where there is none."""
+    (``sign``); the last position before it (and anticipation) is ``base``, -1 where there is none.
+    They are compared with units of the same ``set``."""
 
     baseline: float
     first: int
     sign: int
     base: int
     members: Ints
+    set: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,26 @@ class Cell:
         return self.t if self.mirror is None else self.mirror
 
 
-def switchers_of(design: TreatmentPaths, anticipation: int) -> list[Switchers]:
-    """Every group of switchers, by baseline, period of change and direction."""
-    moved = np.flatnonzero(design.first <= design.periods[-1])
+def switchers_of(
+    design: TreatmentPaths, anticipation: int, sets: Ints | None = None
+) -> list[Switchers]:
+    """Every group of switchers, by baseline, period of change and direction, and by ``sets`` [n] within
+    which units are compared (-1: none)."""
+    own = np.zeros(design.n, dtype=np.int64) if sets is None else sets
+    moved = np.flatnonzero((design.first <= design.periods[-1]) & (own >= 0))
     place = np.searchsorted(design.periods, design.first[moved]).astype(np.int64)
     sign = np.sign(design.status[moved, place] - design.baseline[moved]).astype(np.int64)
-    key = np.stack([design.baseline[moved], place, sign], axis=1)
+    key = np.stack([design.baseline[moved], place, sign, own[moved]], axis=1)
     found, code = np.unique(key, axis=0, return_inverse=True)
     out = []
-    for i, (baseline, first, direction) in enumerate(found):
+    for i, (baseline, first, direction, code_of_set) in enumerate(found):
         clear = np.flatnonzero(design.periods < design.periods[int(first)] - anticipation)
         base = int(clear[-1]) if clear.size else -1
         members = moved[code.reshape(-1) == i]
-        out.append(Switchers(float(baseline), int(first), int(direction), base, members))
+        who = Switchers(
+            float(baseline), int(first), int(direction), base, members, int(code_of_set)
+        )
+        out.append(who)
     return out
 
 

@@ -107,30 +107,26 @@ def estimate_level(
 ) -> Found:
     """The cohorts' cells among the units ``inside`` [n]; ``stream`` sets draws of levels apart."""
     grid = np.flatnonzero(plan.used)
-    spans = [s for s in plan.spans if (inside & (design.first == s.cohort)).any()]
-    reason = {g: "fewer than two periods before treatment" for g in plan.short}
-    reason |= {s.cohort: "no unit of the cohort" for s in plan.spans if s not in spans}
-    x, _, dropped = standard_covariates(design, inside & (plan.others | _any(design, spans)))
-    if x.shape[1] + 2 > (inside & plan.others).sum():
-        reason |= {
-            s.cohort: f"fewer than {x.shape[1] + 2} units to compare with" for s in plan.spans
-        }
-        spans = []
     ahead = {s.cohort: [int(t) for t in grid if s.cohort - anticipation <= design.periods[t] < s.cohort]
              for s in plan.spans}  # fmt: skip
+    reason = {g: "fewer than two periods before treatment" for g in plan.short}
+    at, gone = _complete(design, plan, inside, outcome, leave_out=choices.leave_out)
+    seen = set(design.first[at][~plan.others[at]])
+    spans = [s for s in plan.spans if s.cohort in seen]
+    reason |= {s.cohort: "no unit of the cohort" for s in plan.spans if s not in spans}
+    used = np.zeros(design.n, dtype=bool)
+    used[at] = True
+    x, _, dropped = standard_covariates(design, used)
+    if plan.others[at].sum() < x.shape[1] + 2:
+        why = f"fewer than {x.shape[1] + 2} units to compare with"
+        reason |= {s.cohort: why for s in spans}
+        spans = []
+    nothing = Level(_cells(design, plan, {}, reason, ahead), dropped, ())
     if not spans:
-        return Found(Level(_cells(design, plan, {}, reason, ahead), dropped, ()))
-    at, gone = _complete(design, plan, inside, spans, outcome, leave_out=choices.leave_out)
-    cohort = design.first[at]
+        return Found(nothing)
     code = np.full(at.size, -1, dtype=np.int64)
     for c, span in enumerate(spans):
-        code[(cohort == span.cohort) & ~plan.others[at]] = c
-    if not (code < 0).sum() >= 2 or any(not (code == c).any() for c in range(len(spans))):
-        raise InputError(
-            "a cohort or the comparison has no unit without gaps",
-            where="incomplete",
-            remedy="Use group_time_att, which needs no complete panel.",
-        )
+        code[(design.first[at] == span.cohort) & ~plan.others[at]] = c
     problem = Problem(
         y=design.outcomes[np.ix_(at, grid)][:, :, outcome],
         weight=_relative(design.weight[at], code),
@@ -142,26 +138,17 @@ def estimate_level(
         solver=choices.solver,
         zeta=choices.zeta,
     )
-    found = fits(problem)
-    label = groups.label[at].astype(np.int64)
-    draws: Floats | None = None
-    z: list[Floats | str]
+    try:
+        found = fits(problem)
+        z, draws = _errors(design, groups, problem, found, at, choices, stream)
+    except InputError as error:
+        if stream == 0:  # all units: nothing else is estimated either
+            raise
+        reason |= {s.cohort: error.what for s in spans}
+        return Found(Level(_cells(design, plan, {}, reason, ahead), dropped, ()))
     df = np.nan
-    if choices.how == "jackknife":
-        z = left_out(problem, found, label, groups.count)
-    else:
-        seed = int(np.random.SeedSequence([choices.seed, stream]).generate_state(1)[0])
-        if choices.how == "placebo":
-            draws, _ = placebos(
-                problem, found, design.cluster[at], draws=choices.resamples, seed=seed
-            )
-            df = float(np.unique(design.cluster[at[code < 0]]).size - 1)
-        else:
-            draws = bootstrapped(
-                problem, found, design.cluster[at], draws=choices.resamples, seed=seed
-            )
-        away = (draws - draws.mean(axis=0)) * (np.sqrt(draws.shape[0] - 1) / draws.shape[0])
-        z = [away[:, c] for c in range(len(spans))]
+    if choices.how == "placebo":
+        df = float(np.unique(design.cluster[at[code < 0]]).size - 1)
     done: dict[float, tuple[CohortFit, Floats | None, Support]] = {}
     for c, span in enumerate(spans):
         own = z[c]
@@ -195,8 +182,31 @@ def estimate_level(
     return Found(level, left_before(design, grid, spans, done, size), told, df, p_value)
 
 
-def _any(design: StaggeredPanel, spans: Sequence[Span]) -> Bools:
-    return np.isin(design.first, [s.cohort for s in spans])
+def _errors(
+    design: StaggeredPanel,
+    groups: Groups,
+    problem: Problem,
+    found: Sequence[CohortFit],
+    at: Ints,
+    choices: Choices,
+    stream: int,
+) -> tuple[list[Floats | str], Floats | None]:
+    """By cohort what errors are made of (influence by cluster, or draws less their mean), or why there
+    is nothing; and the draws [B, cohorts, T]."""
+    if choices.how == "jackknife":
+        label = groups.label[at].astype(np.int64)
+        return left_out(problem, found, label, groups.count), None
+    seed = int(np.random.SeedSequence([choices.seed, stream]).generate_state(1)[0])
+    if choices.how == "placebo":
+        draws, _ = placebos(problem, found, design.cluster[at], draws=choices.resamples, seed=seed)
+    else:
+        draws = bootstrapped(problem, found, design.cluster[at], draws=choices.resamples, seed=seed)
+    away = (draws - draws.mean(axis=0)) * (np.sqrt(draws.shape[0] - 1) / draws.shape[0])
+    few, most = draws.shape[0], choices.resamples
+    if few < most:  # every way there is: as many rows as elsewhere, the same variance
+        fill = np.zeros((most - few, *away.shape[1:]))
+        away = np.concatenate([away, fill]) * np.sqrt(few / (few - 1) * (most - 1) / most)
+    return [away[:, c] for c in range(len(problem.spans))], draws
 
 
 def _relative(weight: Floats, code: Ints) -> Floats:
@@ -208,13 +218,13 @@ def _complete(
     design: StaggeredPanel,
     plan: Plan,
     inside: Bools,
-    spans: Sequence[Span],
     outcome: int,
     *,
     leave_out: bool,
 ) -> tuple[Ints, int]:
     """The units used, and how many were left out for gaps. Raises InputError where there are some."""
-    at = np.flatnonzero(inside & (plan.others | _any(design, spans)))
+    treated = np.isin(design.first, [s.cohort for s in plan.spans])
+    at = np.flatnonzero(inside & (plan.others | treated))
     y = design.outcomes[np.ix_(at, np.flatnonzero(plan.used))][:, :, outcome]
     complete = np.isfinite(y).all(axis=1)
     if design.varying is not None:

@@ -132,5 +132,5 @@ def told_of(
 
 def _name(design: StaggeredPanel, unit: int) -> str:
     """The unit's name where the design has names, else its place in the order of the file."""
-    names = getattr(design, "names", ())
-    return str(names[unit]) if len(names) else f"unit {int(unit) + 1}"
+    names = design.unit_names
+    return names[unit] if names else f"unit {int(unit) + 1}"

@@ -71,14 +71,17 @@ class Policy:
     ``capacity`` ("today", or name=share or places for the units described), ``budget`` (NOK in all for
     them) and ``fairness`` add rules that keep them (``…_limited``): ``equal_shares`` of places between
     the levels of ``fairness_by``, within ``fairness_slack``; ``no_loss``: no level has fewer places
-    than today less the slack (a share of the level, or places from 1 up). ``costs`` (name=NOK per
+    than today less the slack (a share of the level, or places from 1 up). Levels of fewer than
+    ``min_cell`` units aren't held to it, and told. ``costs`` (name=NOK per
     participant; the catalogue's, where it has them, for ``months`` in the programme) with
     ``value_per_unit`` (NOK per unit of the outcome; 1 for an outcome in NOK) makes rules maximise, and
     adds rows of, the net value. ``predictions``: differences of the fitted outcomes, or the scores
-    regressed on covariates (ridge, boosting). Trees use ``covariates`` (default all) cut at round
-    numbers, at most ``bins`` apart; see ``tree.fit_tree`` for ``depth``, ``search`` and ``cuts`` for
-    what keeps a threshold from being somebody's value. ``min_cell``: fewest persons in a leaf and in a
-    cell of the transition table. Other options as in ``AIPW``; ``seeds`` splits, the median reported.
+    regressed on covariates (ridge, boosting). Trees are learnt on those and, as far as ``tree_scores``
+    says (1: scores alone; default: as far as they can be trusted, ``rules.trust``), on the scores
+    themselves, and use ``covariates`` (default all) cut at round numbers into at most ``bins``; see
+    ``tree.fit_tree`` for ``depth``, ``search`` and ``cuts`` for what keeps a threshold from being
+    somebody's value. ``min_cell``: fewest persons in a leaf and in a cell of the transition table.
+    Other options as in ``AIPW``; ``seeds`` splits, the median reported.
     """
 
     outcome: str | None = None
@@ -89,6 +92,7 @@ class Policy:
     search: Search = "auto"
     covariates: Sequence[str] = ()
     predictions: Literal["outcomes", "ridge", "boosting"] = "outcomes"
+    tree_scores: float | None = None
     main: Literal["tree", "individual"] = "tree"
     capacity: Numbers | None = None
     budget: float | None = None
@@ -135,6 +139,8 @@ class Policy:
             raise InputError("depth must be 1 to 5", where="depth")
         if self.min_cell < 2 or self.min_leaf < self.min_cell:
             raise InputError("min_leaf must be at least min_cell, and that 2", where="min_leaf")
+        if self.tree_scores is not None and not 0 <= self.tree_scores <= 1:
+            raise InputError("must lie between 0 and 1", where="tree_scores")
         if self.fairness_slack < 0:
             raise InputError("the slack must be 0 or more", where="fairness_slack")
         if self.budget is not None and self.costs is None:
@@ -256,6 +262,7 @@ class Policy:
             "tree": {
                 "rule": tree_rule,
                 "search": final.found.tree.search,
+                "scores": round(final.scores, 3),
                 "gap": None if np.isnan(final.found.gap) else round(float(final.found.gap), 6),
                 "nodes": drawn(final, whole.x, whole.weight, scores.arms, names, least),
                 "first_cut_in_folds": stability(found.learnt[tree_rule], names),
@@ -265,6 +272,7 @@ class Policy:
                 for name in rules
                 if name.endswith(LIMITED)
             },
+            "levels_too_small": self._small_levels(scores),
             "excluded": dict(scores.excluded),
         }
         return estimates_of(
@@ -294,6 +302,7 @@ class Policy:
             min_leaf=self.min_leaf,
             search=self.search,
             seed=self.seed,
+            scores=self.tree_scores,
         )
         today = shares(np.eye(len(scores.arms))[scores.arm], scores.weight)
         out: dict[str, Rule] = {EVERYONE + name: Everyone(a) for a, name in enumerate(scores.arms)}
@@ -333,7 +342,9 @@ class Policy:
             codes = _codes(scores, self.fairness_by)[self.fairness_by]
             levels = scores.subgroups[self.fairness_by].levels
             w = scores.weight
+            number = np.array([(codes == g).sum() for g in range(len(levels))])
             size = np.array([w[codes == g].sum() for g in range(len(levels))])
+            size = np.where(number >= self.min_cell, size, 0.0)
             part = size / w.sum()
             if self.fairness == "equal_shares":
                 slack = self.fairness_slack
@@ -341,7 +352,6 @@ class Policy:
             else:
                 place = (scores.arm > 0).astype(np.float64)
                 now = np.array([w[codes == g] @ place[codes == g] for g in range(len(levels))])
-                number = np.array([(codes == g).sum() for g in range(len(levels))])
                 one = self.fairness_slack
                 for g in range(len(levels)):
                     if size[g] > 0:
@@ -350,6 +360,14 @@ class Policy:
                         had = now / np.where(size > 0, size, 1.0)
                         out += no_loss(self.fairness_by, levels, alone, had, arms, slack)
         return tuple(out)
+
+    def _small_levels(self, scores: UnitScores) -> list[str]:
+        """Levels of ``fairness_by`` with too few units to be held to a limit."""
+        if self.fairness_by is None:
+            return []
+        group = scores.subgroups[self.fairness_by]
+        number = [int((group.codes == g).sum()) for g in range(len(group.levels))]
+        return [name for name, count in zip(group.levels, number) if count < self.min_cell]
 
     def _uses(self, limits: tuple[Limit, ...], main: str) -> tuple[str, ...]:
         """Traits that the main rule looks at directly when it deals places."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,24 +125,47 @@ def value_lines(
         [label["n_treated"] >= MIN_UNITS and label["n_clusters"] >= MIN_UNITS for label in labels]
     )
 
-    def compute(split: UnitScores) -> tuple[Floats, Floats]:
-        number = next(i for i, s in enumerate(scores.splits) if s is split.splits[0])
-        dealt = evaluated.probability[number]
+    def compute(split: UnitScores, some: range) -> tuple[Floats, Floats]:
+        dealt = evaluated.probability[split_number(scores, split)]
         value = {
             name: unit_values(split, None if name == TODAY else dealt[name], worth, charge)
             for name in rules
         }
-        theta = np.full(len(labels), np.nan)
-        z = np.zeros((scores.n, len(labels)))
-        for c, (member, name, other) in enumerate(columns):
+        theta = np.full(len(some), np.nan)
+        z = np.zeros((scores.n, len(some)))
+        for at, c in enumerate(some):
+            member, name, other = columns[c]
             if enough[c]:
                 own = value[name] - (0.0 if other is None else value[other])
                 found, part = mean_of(split.weight * member, own[:, None])
-                theta[c], z[:, c] = found[0], part[:, 0]
+                theta[at], z[:, at] = found[0], part[:, 0]
         return theta, z
 
-    theta, z = over_splits(scores, compute)
-    return Lines(tuple(labels), np.asarray(theta), z)
+    return in_parts(scores, labels, compute, len(labels) // len(members))
+
+
+def split_number(scores: UnitScores, split: UnitScores) -> int:
+    """Which of the splits of ``scores`` it is."""
+    return next(i for i, s in enumerate(scores.splits) if s is split.splits[0])
+
+
+def in_parts(
+    scores: UnitScores,
+    labels: Sequence[Mapping[str, Any]],
+    compute: Callable[..., tuple[Floats, Floats]],
+    size: int,
+) -> Lines:
+    """Rows computed ``size`` at a time, so that units x rows need not fit in memory.
+
+    ``compute(split, some=range)`` gives theta and influence of some of the rows.
+    """
+    theta, z = [], []
+    for start in range(0, len(labels), size):
+        some = range(start, min(start + size, len(labels)))
+        found, part = over_splits(scores, partial(compute, some=some))
+        theta.append(found)
+        z.append(part)
+    return Lines(tuple(labels), np.concatenate(theta), np.concatenate(z, axis=1))
 
 
 def share_lines(

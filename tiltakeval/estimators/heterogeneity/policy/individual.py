@@ -56,8 +56,9 @@ def assign(
 ) -> Assignment:
     """The assignment with the largest weighted sum of ``gain`` [n, A] within ``limits``.
 
-    Everyone gets one eligible arm. Equal gains are told apart by lot (``seed``), by changes a
-    thousand-millionth of the gains' range. ``start`` prices save time. Raises InputError where arm 0 is
+    Everyone gets one eligible arm. Equal gains are told apart by lot (``seed``): people are taken in
+    an order drawn at random, and gains changed by a thousand-millionth of their range. ``start`` prices
+    save time. Raises InputError where arm 0 is
     barred to anybody or the programme can't be solved.
     """
     n, arms = gain.shape
@@ -65,7 +66,11 @@ def assign(
     if not limits:
         return Assignment(np.eye(arms)[best_of(gain, eligible)], np.empty(0), np.empty(0))
     span = max(float(np.ptp(gain[eligible])), 1e-12)
-    lot = np.random.default_rng(seed).random(gain.shape)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n)
+    gain, eligible, w = gain[order], eligible[order], w[order]
+    codes = {name: values[order] for name, values in codes.items()}
+    lot = rng.random(gain.shape)
     lot[:, 0] = 0.0
     g = np.where(eligible, gain - TIE * span * lot, -np.inf)
     load, bound = loads(limits, codes, eligible), bounds(limits)
@@ -88,7 +93,9 @@ def assign(
         wrong = again[outside].max(axis=1) > again[outside, chosen[outside]] + 10 * TIE * span
         passed = (found.excess > 1e-9 * np.maximum(np.abs(bound), 1e-3)).any()
         if inside.all() or not (wrong.any() or passed):
-            return Assignment(out, found.prices, found.excess)
+            back = np.empty_like(out)
+            back[order] = out
+            return Assignment(back, found.prices, found.excess)
         if passed:
             more = np.argsort(np.where(inside, np.inf, _margin(again)), kind="stable")
             inside[more[: 3 * int(inside.sum())]] = True

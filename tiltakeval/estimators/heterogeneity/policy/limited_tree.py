@@ -52,19 +52,21 @@ def fit_limited_tree(
     start: Floats | None = None,
     steps: int = 20,
     enough: float = 1e-3,
+    patience: int = 6,
 ) -> LimitedTree:
     """The best tree met within ``limits``, with the shares of its leaves.
 
     ``rewards`` [n, A] per unit (not yet weighted), with arm 0's where a unit can't enter an arm;
     ``start`` the prices to begin with; ``steps`` how often prices are moved (Polyak's step), fewer when
-    the gap is below ``enough`` of the value's distance to that of no programme. Raises InputError.
+    the gap is below ``enough`` of the value's distance to that of no programme, or ``patience`` steps
+    in a row have found nothing better. Raises InputError.
     """
     w = weight / weight.sum()
     load, bound = loads(limits, codes, eligible), bounds(limits)
     prices = np.zeros(bound.size) if start is None else np.asarray(start, dtype=np.float64).copy()
     none = float(w @ rewards[:, 0])
     best: LimitedTree | None = None
-    ceiling, seen = np.inf, set()
+    ceiling, idle, seen = np.inf, 0, set()
     tried = [prices]
     for step in range(steps if limits else 1):
         charged = rewards - np.tensordot(prices, load, axes=1) if limits else rewards
@@ -74,17 +76,18 @@ def fit_limited_tree(
         ceiling = min(ceiling, tree.value + float(prices @ bound))
         node = tree.node(x)
         key = node.tobytes()
+        idle += 1
         if key not in seen:
             seen.add(key)
             mean = leaf_means(tree, node, rewards, w)
             found = share_out(tree, node, mean, w, eligible, load, bound)
             if best is None or _better(found, best):
-                best = found
+                best, idle = found, 0
                 if limits:
                     tried.append(best.prices)
         assert best is not None
         gap = ceiling - best.value
-        if gap <= enough * max(abs(best.value - none), 1e-12) or not limits:
+        if gap <= enough * max(abs(best.value - none), 1e-12) or not limits or idle >= patience:
             break
         if step == 0 and len(tried) > 1:
             prices = tried[-1]  # the first tree's own prices are a good second start

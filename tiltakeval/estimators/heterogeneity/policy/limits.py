@@ -71,7 +71,7 @@ def equal_shares(
 ) -> list[Limit]:
     """The share of every level with a place (any arm but 0) is within ``slack`` of everybody's.
 
-    ``share_of`` [L] the levels' shares of all units; levels nobody has are left out.
+    ``share_of`` [L] the levels' shares of all units; levels with 0 there are not held to it.
     """
     place = np.arange(arms) > 0
     out = []

@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiltakeval.estimators.heterogeneity.policy.evaluate import TODAY, Evaluated
+from tiltakeval.estimators.heterogeneity.policy.evaluate import (
+    TODAY,
+    Evaluated,
+    in_parts,
+    split_number,
+)
 from tiltakeval.estimators.heterogeneity.policy.small_cells import (
     KINDS,
     hidden_cells,
     hidden_columns,
     kind_of,
 )
-from tiltakeval.estimators.heterogeneity.rows import MIN_UNITS, Lines, level_members, over_splits
+from tiltakeval.estimators.heterogeneity.rows import MIN_UNITS, Lines, level_members
 from tiltakeval.estimators.heterogeneity.scores import UnitScores
 
 Floats = NDArray[np.floating]
@@ -109,21 +114,21 @@ def transition_lines(
             if k:
                 add(*shared, term=f"effect_of_{name}", **key)
 
-    def compute(split: UnitScores) -> tuple[Floats, Floats]:
-        number = next(i for i, s in enumerate(scores.splits) if s is split.splits[0])
-        own = evaluated.probability[number][rule]
-        theta = np.full(len(moves), np.nan)
-        z = np.zeros((scores.n, len(moves)))
-        for c in np.flatnonzero(show):
+    def compute(split: UnitScores, some: range) -> tuple[Floats, Floats]:
+        own = evaluated.probability[split_number(scores, split)][rule]
+        theta = np.full(len(some), np.nan)
+        z = np.zeros((scores.n, len(some)))
+        for at, c in enumerate(some):
+            if not show[c]:
+                continue
             over, under = _scores(split, own, moves[c], effects[c])
             total = under.sum()
             if total > 0:
-                theta[c] = over.sum() / total
-                z[:, c] = (over - theta[c] * under) / total
+                theta[at] = over.sum() / total
+                z[:, at] = (over - theta[at] * under) / total
         return theta, z
 
-    theta, z = over_splits(scores, compute)
-    return Lines(tuple(labels), np.asarray(theta), z)
+    return in_parts(scores, labels, compute, len(labels) // len(members))
 
 
 def _scores(

@@ -22,7 +22,9 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 Search = Literal["auto", "exact", "hybrid"]
 #: Additions of the exact search of depth 3 beyond which "auto" takes the hybrid one.
-MOST_STEPS = 2e10
+MOST_STEPS = 4e9
+#: Bytes the tables of sums may take.
+MOST_BYTES = 1e9
 MAX_DEPTH = 5
 
 
@@ -134,6 +136,13 @@ def fit_tree(
     if cuts is None:
         grower = _EveryCut(np.ascontiguousarray(x, dtype=np.float64), rewards, min_leaf)
     else:
+        need = 8.0 * p**2 * float(cuts.n_bins.max(initial=1)) ** 2 * (rewards.shape[1] + 1)
+        if depth >= 2 and need > MOST_BYTES:
+            raise InputError(
+                f"{p} covariates with {cuts.n_bins.max()} bins are too many for an exact tree",
+                where="covariates",
+                remedy="Name the covariates the tree may use, or ask for fewer bins.",
+            )
         grower = _DeclaredCuts(cuts, cuts.bins(x), rewards, min_leaf)
     exact = depth <= 2 or grower.affords(depth, search)
     grower.triple = exact and depth == 3

@@ -1,0 +1,145 @@
+"""Effects of participation, from a roll-out times predicted participation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tiltakeval.design.intensity import IntensityRollout
+from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.intensity.predict import Model, Prediction, predict
+from tiltakeval.estimators.did.intensity.regression import TwoWay
+from tiltakeval.estimators.did.intensity.rows import Fit, with_prediction
+from tiltakeval.estimators.did.intensity.slopes import Slopes
+from tiltakeval.estimators.did.level import standard_covariates
+from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.result import groups_of, result_of
+from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
+
+COMPARISONS = {
+    "never": "never",
+    "not_yet": "not_yet",
+    "never_treated": "never",
+    "not_yet_treated": "not_yet",
+}
+_CHOICES = {
+    "method": ("slopes", "two_way"),
+    "comparison": tuple(COMPARISONS),
+    "model": ("logit", "linear"),
+    "errors": ("prediction_estimated", "prediction_given"),
+    "divisor": ("g_minus_1", "g"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intensity:
+    """What a unit more of predicted participation adds to the effect of a roll-out: the effect on those
+    who take part because of it, where the programme touches others not at all or all alike. The design
+    of Markussen & Roed (2016, Labour Economics 40), who follow the Norwegian Qualification Programme's
+    introduction office by office among persons likelier and less likely to be in it.
+
+    ``slopes``: changes since the last period before a cohort's start are regressed on predicted
+    participation, in the cohort and in its comparison (``not_yet`` reached or ``never``); the effect is
+    the difference of slopes, period by period, and averages weigh by predicted participants.
+    ``two_way``: y_it = a_i + f_t + h_t p_i + d_e + b_e p_i, least squares with unit and period effects,
+    as published; with ``exposure`` false the d_e are left out. It mixes cohorts where effects differ.
+
+    The prediction is given, or made here by ``model`` (a logit of shares, or ``linear``) among units
+    that the programme reached; ``prediction_estimated`` errors count that, ``prediction_given`` ones
+    don't. Covariates have slopes of their own in each comparison (times periods in ``two_way``).
+    ``anticipation``, ``min_clusters`` as in `GroupTimeATT`.
+    """
+
+    method: Literal["slopes", "two_way"] = "slopes"
+    comparison: Literal["not_yet", "never", "not_yet_treated", "never_treated"] = "not_yet"
+    model: Model = "logit"
+    exposure: bool = True
+    anticipation: int = 0
+    min_clusters: int = 2
+    errors: Literal["prediction_estimated", "prediction_given"] = "prediction_estimated"
+    divisor: Literal["g_minus_1", "g"] = "g_minus_1"
+    level: float = 0.95
+    bands: bool = True
+    draws: int = 999
+    seed: int = 0
+
+    def estimate(self, design: IntensityRollout) -> Estimates:
+        """Terms ``effect_overall`` and ``effect_by_event_time`` (before the start: placebos), with
+        ``slopes`` also ``effect`` by cohort and period; by outcome and subgroup. Raises InputError."""
+        began = time.process_time()
+        self._check(design)
+        plan = list(
+            cells(
+                design,
+                comparison=COMPARISONS[self.comparison],  # type: ignore[arg-type]
+                base="universal",
+                anticipation=self.anticipation,
+            )
+        )
+        groups = groups_of(design, len(plan) + 1)
+        prediction = predict(design, self.model, groups)
+        rows = Rows(design, groups, None, self.divisor)
+        rows.notes["prediction"] = self._said(design, prediction)
+        rows.notes["collinear"] += list(prediction.dropped)
+        for label, inside in levels_of(design):
+            x, _, dropped = standard_covariates(design, inside)
+            rows.notes["collinear"] += [n for n in dropped if n not in rows.notes["collinear"]]
+            for k in range(len(design.outcome_names)):
+                fit: Fit
+                if self.method == "slopes":
+                    y = np.ascontiguousarray(design.outcomes[:, :, k])
+                    fit = Slopes(design, plan, inside, y, x, groups, self.min_clusters)
+                else:
+                    fit = TwoWay(
+                        design, inside, k, groups, self.min_clusters, -1 - self.anticipation,
+                        self.exposure,
+                    )  # fmt: skip
+                found = with_prediction(fit, prediction, self.errors == "prediction_estimated")
+                made = [Beside(o.labels, o.support, o.value, o.z, o.reason) for o in found]
+                rows.add_beside(label, k, made)
+        options: dict[str, Any] = asdict(self)
+        return result_of(design, rows, groups, self, key="intensity", options=options, began=began)
+
+    def _said(self, design: IntensityRollout, prediction: Prediction) -> dict[str, Any]:
+        """What the prediction is and how far it tells units apart."""
+        value, w = prediction.value, design.weight
+        mean = float(w @ value / w.sum())
+        told: dict[str, Any] = {
+            "mean": mean,
+            "standard_deviation": float(np.sqrt(w @ (value - mean) ** 2 / w.sum())),
+            "outside_0_to_1": int(((value < 0) | (value > 1)).sum()),
+        }
+        if prediction.given is not None:
+            return {**told, "made": "elsewhere", "counted_in_errors": False}
+        counted = self.errors == "prediction_estimated"
+        told |= {"made": prediction.model, "units": prediction.fitted}
+        told |= {"predictors": list(prediction.names), "counted_in_errors": counted}
+        return told
+
+    def _check(self, design: IntensityRollout) -> None:
+        """Raise InputError for a choice there isn't."""
+        if not isinstance(design, IntensityRollout):
+            raise InputError(
+                "this estimator needs predicted participation",
+                where="intensity",
+                remedy="Read the file with intensity.intensity_from_frame.",
+            )
+        for name, valid in _CHOICES.items():
+            if getattr(self, name) not in valid:
+                raise unknown("choice", str(getattr(self, name)), valid, where=name)
+        for name, least in (("anticipation", 0), ("min_clusters", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is a whole number, at least {least}", where=name)
+        if not 0.5 < self.level < 1:
+            raise InputError("the level must lie between 0.5 and 1", where="level")
+        never = float(design.periods[-1]) + self.anticipation
+        if COMPARISONS[self.comparison] == "never" and not (design.first > never).any():
+            raise InputError(
+                "no unit is never treated",
+                where="comparison",
+                remedy="Say comparison=not_yet to compare with units treated later.",
+            )

@@ -1,0 +1,1 @@
+"""Honest causal forests for several arms, grown from binned covariates."""
