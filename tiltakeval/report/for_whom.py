@@ -1,5 +1,5 @@
-"""What works for whom: effects by group on the same people, predicted effects where they are worth it, and
-what rules that use them would change. Decision support: about groups, never about one person."""
+"""What works for whom: effects by group on the same people, and which parts follow. Decision support:
+about groups, never about one person."""
 
 from __future__ import annotations
 
@@ -255,5 +255,3 @@ def _not_made(view: View) -> list[str]:
         words("for_whom.not_made", population=words.label("population", str(scope["population"])))
         for scope in found
     ]
-
-

@@ -1,4 +1,4 @@
-"""Drawings of what works for whom: effects by subgroup, by predicted effect, targeting. See figures.py."""
+"""Drawings of what works for whom: by subgroup, by predicted effect, targeting. See figures.py."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def group_forest(
                       markeredgewidth=1.8, zorder=6)  # fmt: skip
         for at_y in place[~np.isfinite(point)]:
             axes.text(0.5, at_y, words("figure.hidden"), va="center", ha="center", fontsize=9.5,
-                      transform=axes.get_yaxis_transform())  # fmt: skip
+                      transform=axes.get_yaxis_transform(), zorder=7,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
         _names(axes, place, names)
         number_axis(axes, words, "x")
         axes.set_xlabel(words.unit(unit), labelpad=2)
@@ -169,12 +170,12 @@ def values_panel(
     )
     place = np.arange(len(table))[::-1].astype(float)
     with mpl.rc_context(STYLE):
-        figure, axes = new_axes(340, 46 + 26 * len(table), (150, 34, 10, 6))
+        figure, axes = new_axes(340, 46 + 26 * len(table), (172, 34, 10, 6))
         _ground(axes, len(table), None)
         axes.hlines(place, low, high, color=look.colour, linewidth=2.6, alpha=0.6)
         axes.plot(point, place, linestyle="none", marker=look.marker, color=look.colour,
                   markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, zorder=4)  # fmt: skip
-        _names(axes, place, names)
+        _names(axes, place, names, longest=33)
         number_axis(axes, words, "x")
         axes.set_xlabel(label, labelpad=2)
         return rendered(figure, key=key, alt=alt)
@@ -189,7 +190,7 @@ def _ground(axes: Axes, rows: int, limits: Limits | None) -> None:
     axes.set_axisbelow(True)
 
 
-def _names(axes: Axes, place: Floats, names: Sequence[str]) -> None:
-    axes.set_yticks(place, [shortened(name, 23) for name in names])
+def _names(axes: Axes, place: Floats, names: Sequence[str], longest: int = 23) -> None:
+    axes.set_yticks(place, [shortened(name, longest) for name in names])
     axes.tick_params(axis="y", length=0, labelsize=9.5)
     axes.spines["left"].set_visible(False)

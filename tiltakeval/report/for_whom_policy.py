@@ -1,5 +1,5 @@
-"""Rules that deal places: what they would be worth, the tree drawn, who would gain or lose a place, and what
-is needed before one is used on people."""
+"""Rules that deal places: what they would be worth, who would gain or lose a place, and what is needed
+before one is used on people."""
 
 from __future__ import annotations
 
@@ -128,7 +128,9 @@ def _values(view: View, part: Released, main: str) -> list[Block]:
         [
             names[rule],
             _in_words(view, values.loc[rule], unit=unit),
-            _in_words(view, by_rule.loc[rule], unit=unit, extra=1) if rule in by_rule.index else "–",
+            _in_words(view, by_rule.loc[rule], unit=unit, extra=1)
+            if rule in by_rule.index
+            else "–",
         ]
         for rule in order
     ]
@@ -139,9 +141,7 @@ def _values(view: View, part: Released, main: str) -> list[Block]:
     own = gains.select(programme=shown)
     factor, decimals = _scaled(unit)
     drawn = list(own.table["programme"])
-    said = [
-        f"{names[rule]}: {line[2]}" for rule, line in zip(order, lines) if rule in shown
-    ]
+    said = [f"{names[rule]}: {line[2]}" for rule, line in zip(order, lines) if rule in shown]
     drawing = values_panel(
         own,
         [names[rule] for rule in drawn],
@@ -190,6 +190,8 @@ def _moves(view: View, part: Released, main: str) -> list[Block]:
         [upper_first(names[start]), *(_per(view, at[start, end]) for end in there)]
         for start in there
     ]
+    if all(at[a, b]["estimate"] != at[a, b]["estimate"] for a in there for b in there if a != b):
+        return [Sub(words("for_whom.moves_head"), 4), Para(words("for_whom.moves_hidden"))]
     heads = [words("for_whom.today_to_rule"), *(upper_first(names[end]) for end in there)]
     caption = words("for_whom.caption_moves", per=words.number(PER))
     blocks: list[Block] = [Sub(words("for_whom.moves_head"), 4), Table(caption, heads, lines)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,7 @@ from tiltakeval.disclosure.release import Released
 from tiltakeval.report.blocks import Block, Bullets, Panel, Panels, Para, Sub, Table
 from tiltakeval.report.canvas import Limits, shared_limits
 from tiltakeval.report.for_whom_figures import predicted_panel, targeting_panel
+from tiltakeval.report.for_whom_tree import EARNINGS, WINDOW
 from tiltakeval.report.tables import with_interval
 from tiltakeval.report.view import View, number, upper_first
 from tiltakeval.report.words import SCALE
@@ -16,6 +19,11 @@ from tiltakeval.report.words import SCALE
 #: Most rows in the table of who is most and least affected.
 MOST = 10
 LEVEL = 0.05
+#: Columns of a register that are yes or no.
+_INDICATOR = re.compile(
+    r"^(female|earlier_registration|other_state_before|running|pending)$"
+    r"|^(landgruppe|education|diagnosis|innsatsgruppe|last)_"
+)
 
 
 def predicted(view: View, part: Released) -> list[Block]:
@@ -124,8 +132,14 @@ def _who(view: View, part: Released) -> list[Block]:
 
 
 def mean_text(view: View, name: str, value: float) -> str:
-    """A mean of a characteristic: two decimals below ten, one above."""
-    return view.words.number(value, 2 if abs(value) < 10 else 1)
+    """A mean of a characteristic: shares of people or of months in per cent, pay in kroner."""
+    words = view.words
+    if view.material.level == "register":
+        if EARNINGS.match(name):
+            return f"{words.number(round(value * 100_000, -3))} {words.unit('nok')}"
+        if WINDOW.match(name) or _INDICATOR.match(name):
+            return words("number.percent", value=words.number(100 * value))
+    return words.number(value, 2 if abs(value) < 10 else 1)
 
 
 def _targeting(view: View, part: Released) -> list[Block]:

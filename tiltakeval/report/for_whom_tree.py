@@ -14,8 +14,8 @@ from tiltakeval.report.view import View, upper_first
 
 TREE = "policy_tree"
 #: Columns of a register that are shares of a window of months, and what they are shares of.
-_WINDOW = re.compile(r"^(?!earnings|programmes|unbegun)[a-z]+_(\d+)$")
-_EARNINGS = re.compile(r"^earnings_\d+$")
+WINDOW = re.compile(r"^(?!earnings|programmes|unbegun)[a-z]+_(\d+)$")
+EARNINGS = re.compile(r"^earnings_\d+$")
 
 
 def tree_blocks(view: View, position: int) -> list[Block]:
@@ -60,7 +60,7 @@ def tree_blocks(view: View, position: int) -> list[Block]:
 
 
 def _percent(view: View, share: float) -> str:
-    return view.words("number.percent", value=view.words.number(100 * share))
+    return view.words("number.percent", value=view.words.number(100 * share)).replace(" ", "\u00a0")
 
 
 def _sides(nodes: dict[int, dict[str, int]]) -> dict[int, tuple[int, str]]:
@@ -81,7 +81,7 @@ def _answer(rows: dict[int, pd.DataFrame], where: tuple[int, str]) -> str:
 
 
 def _question(view: View, part: pd.DataFrame) -> str:
-    name = upper_first(view.words.label("covariate", str(part["covariate"].iloc[0])))
+    name = upper_first(_name(view, part))
     if str(part["kind"].iloc[0]) == "indicator":
         return f"{name}?"
     at, unit = _cut(view, part)
@@ -91,11 +91,18 @@ def _question(view: View, part: pd.DataFrame) -> str:
 def _condition(view: View, part: pd.DataFrame, answer: str) -> str:
     """What is true of those on a side."""
     words = view.words
-    name = words.label("covariate", str(part["covariate"].iloc[0]))
+    name = _name(view, part)
     if str(part["kind"].iloc[0]) == "indicator":
         return name if answer == "yes" else words("for_whom.without", name=name)
     at, unit = _cut(view, part)
     return words(f"for_whom.{'up_to' if answer == 'yes' else 'above'}", name=name, at=at, unit=unit)
+
+
+def _name(view: View, part: pd.DataFrame) -> str:
+    name = str(part["covariate"].iloc[0])
+    if name == "registered_years" and view.material.level == "register":
+        return view.words("for_whom.registered")  # told in months
+    return view.words.label("covariate", name)
 
 
 def _cut(view: View, part: pd.DataFrame) -> tuple[str, str]:
@@ -103,16 +110,18 @@ def _cut(view: View, part: pd.DataFrame) -> tuple[str, str]:
     words, name = view.words, str(part["covariate"].iloc[0])
     value = float(part["threshold"].iloc[0])
     if view.material.level == "register":
-        window = _WINDOW.match(name)
+        window = WINDOW.match(name)
         if window:
             return words.number(np.floor(value * int(window[1]) + 1e-9)), _unit(view, "months")
-        if _EARNINGS.match(name):
+        if EARNINGS.match(name):
             return words.number(round(value * 100_000, -3)), _unit(view, "nok")
         if name == "registered_years":
             return words.number(np.floor(value * 12 + 1e-9)), _unit(view, "months")
         if name == "age":
             return words.number(value, 0 if value == round(value) else 1), _unit(view, "years")
-    decimals = 0 if value == round(value) else min(4, max(1, 2 - int(np.floor(np.log10(abs(value))))))
+    decimals = (
+        0 if value == round(value) else min(4, max(1, 2 - int(np.floor(np.log10(abs(value))))))
+    )
     return words.number(value, decimals), ""
 
 

@@ -36,8 +36,9 @@ class ReportMaterial:
     ``populations`` orders the populations of the main sections (left out: as they come in
     ``estimates``). ``summary_month`` is the month the answers are given for; ``published`` holds
     published figures for comparison, ``truth`` the known effects of invented data, ``hazards`` what
-    models of the hazard of leaving found, ``for_whom`` what works for whom. ``units`` names the unit of counts ("person", "unit").
-    ``level`` is that of the study file, ``time_unit`` what horizons are counted in.
+    models of the hazard of leaving found, ``for_whom`` what works for whom. ``units`` names the unit of
+    counts ("person", "unit"). ``level`` is that of the study file, ``time_unit`` what horizons are
+    counted in.
     Raises NotReleasedError for anything not released.
     """
 

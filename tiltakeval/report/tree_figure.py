@@ -59,9 +59,7 @@ def tree_drawing(checks: ReleasedChecks, boxes: Sequence[Box], *, alt: str) -> D
     return Drawing(svg, alt)
 
 
-def _box(
-    x: float, y: float, width: float, height: float, lines: Sequence[str], box: Box
-) -> str:
+def _box(x: float, y: float, width: float, height: float, lines: Sequence[str], box: Box) -> str:
     leaf = box.look is not None
     edge = box.look.colour if box.look else GREY
     radius = 3 if leaf else 9

@@ -1,4 +1,4 @@
-"""What works for whom in a study: heterogeneity and rules from one set of scores, and what is said of it."""
+"""What works for whom in a study: heterogeneity and rules from one set of scores."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tiltakeval.estimators import build
 from tiltakeval.estimators.heterogeneity.cate import dr_learner
 from tiltakeval.estimators.heterogeneity.estimator import Heterogeneity
 from tiltakeval.estimators.heterogeneity.policy import estimator as policies
+from tiltakeval.estimators.heterogeneity.policy.small_cells import KINDS
 from tiltakeval.estimators.heterogeneity.rows import Lines, estimates_of
 from tiltakeval.estimators.heterogeneity.scores import UnitScores, unit_scores
 from tiltakeval.estimators.heterogeneity.sorting import classification, sorted_effects
@@ -30,10 +31,13 @@ from tiltakeval.study.stages import Stages
 
 NOT_MADE, LEFT_OUT, TREE = "for_whom_not_made", "for_whom_programmes", "policy_tree"
 BEATS, PREDICTED = "test_calibration_gain", ("sorted", "classification")
+RULES = "assignment_rule"
 #: Fewest persons in a cell of what a rule does, whatever the disclosure rules say.
 LEAST = 10
 #: Columns that tell the models of bends and seasons, not a reader who somebody is.
-_TECHNICAL = re.compile(r"_(squared|log|missing)$|^(trend|month|year|office|municipality)_|_(\d+_)?up$")
+_TECHNICAL = re.compile(
+    r"_(squared|log|missing)$|^(trend|month|year|office|municipality)_|_(\d+_)?up$"
+)
 _BAND = re.compile(r"^(age|registered|since_end)_\d+_\d+$")
 _SHARED = frozenset(f.name for f in fields(AIPW)) - {
     *("target", "contrasts", "bands", "placebo", "min_arm", "draws"),
@@ -117,7 +121,7 @@ def for_whom(
             policy = _fitting(asked.policy, spec, scores)
             assert spec.policy is not None
             found = policy.of_scores(fewer(scores, spec.policy.units, asked.heterogeneity.seed))
-            parts.append(found)
+            parts.append(_apart(found))
             told = {"main_rule": found.run["policy"]["main"]}
             checks.append(_tree(found.run["policy"], scores, scope, policy))
     except InputError as error:
@@ -135,7 +139,9 @@ def for_whom(
     ]
     table = pd.concat([part.table for part in parts], ignore_index=True).assign(analysis=spec.key)
     if spec.cumulated:
-        table = table.assign(period=f"0-{asked.horizon}")
+        table = table.assign(
+            period=table["period"].mask(table["period"] == "", f"0-{asked.horizon}")
+        )
     run = {"estimator": "heterogeneity", "arms": list(scores.arms), "shared": shared is not None}
     return Estimates(table), checks, {**run, **told}
 
@@ -213,13 +219,11 @@ def _same(options: AIPW, estimator: Any) -> bool:
         return False
     if options.target == "overlap" or options.trim is not None or len(options.all_seeds) > 1:
         return False
-    return all(
-        getattr(options, name) == getattr(estimator, name) for name in _SHARED - {"level"}
-    )
+    return all(getattr(options, name) == getattr(estimator, name) for name in _SHARED - {"level"})
 
 
 def _effects(asked: Asked, scores: UnitScores, *, threshold: int, draws: int) -> Estimates:
-    """Effects, their differences and tests; groups by predicted effect where predictions are worth it."""
+    """Effects, their differences and tests; groups by predicted effect where predictions are good."""
     main, spec = asked.heterogeneity, asked.spec
     parts, tests, _ = main.lines(scores)
     wanted = set(spec.parts) & set(PREDICTED)
@@ -349,7 +353,15 @@ def _tree(
     )
 
 
+def _apart(found: Estimates) -> Estimates:
+    """Rows on rules with keys of their own, and each kind of move too: who would move isn't who took
+    part, and one kind's small count says nothing of another's, so none hides the other's rows."""
+    kind = found.table["term"].str.removeprefix("effect_of_")
+    moves = kind.where(kind.isin([*KINDS, "policy_share"]), "")
+    return Estimates(found.table.assign(estimand=RULES, period=moves))
+
+
 def _kind(scores: UnitScores, name: str) -> str:
-    """"indicator" for a column of zeros and ones, else "number"."""
+    """ "indicator" for a column of zeros and ones, else "number"."""
     values: NDArray = scores.x[:, scores.names.index(name)]
     return "indicator" if set(np.unique(values)) <= {0.0, 1.0} else "number"

@@ -221,7 +221,9 @@ class RegisterStudy(Table):
 
     def _for_whom_errors(self) -> list[InputError]:
         """Tables that ask for what no analysis has."""
-        known = {a.key: (a.outcomes, a.subgroups) for a in self.analysis if a.estimands != (AGAINST,)}
+        known = {
+            a.key: (a.outcomes, a.subgroups) for a in self.analysis if a.estimands != (AGAINST,)
+        }
         return for_whom_errors(
             self.for_whom,
             analyses=known,
