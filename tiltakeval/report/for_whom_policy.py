@@ -91,7 +91,11 @@ def rule_name(view: View, rule: str, *, limited: bool) -> str:
 
 def _scaled(unit: str) -> tuple[float, int]:
     """The factor a value is told with, and decimals."""
-    return (float(PER), 0) if unit in ("share", "months") else (1.0, 0 if unit == "nok" else 2)
+    return (
+        (float(PER), 0)
+        if unit in ("share", "months")
+        else (1.0, 0 if unit in ("nok", "usd") else 2)
+    )
 
 
 def _in_words(view: View, row: pd.Series, *, unit: str, extra: int = 0) -> str:

@@ -119,6 +119,8 @@ def _cut(view: View, part: pd.DataFrame) -> tuple[str, str]:
             return words.number(np.floor(value * 12 + 1e-9)), _unit(view, "months")
         if name == "age":
             return words.number(value, 0 if value == round(value) else 1), _unit(view, "years")
+    if str(part["kind"].iloc[0]) == "whole":
+        return words.number(np.floor(value)), ""
     decimals = (
         0 if value == round(value) else min(4, max(1, 2 - int(np.floor(np.log10(abs(value))))))
     )

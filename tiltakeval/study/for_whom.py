@@ -362,6 +362,8 @@ def _apart(found: Estimates) -> Estimates:
 
 
 def _kind(scores: UnitScores, name: str) -> str:
-    """ "indicator" for a column of zeros and ones, else "number"."""
+    """Whether a column is an indicator (zeros and ones), whole numbers, or any number."""
     values: NDArray = scores.x[:, scores.names.index(name)]
-    return "indicator" if set(np.unique(values)) <= {0.0, 1.0} else "number"
+    if set(np.unique(values)) <= {0.0, 1.0}:
+        return "indicator"
+    return "whole" if (values == np.round(values)).all() else "number"
