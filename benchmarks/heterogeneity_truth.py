@@ -196,22 +196,33 @@ def summarise(rows: pd.DataFrame) -> dict[str, object]:
     for key, part in rows.groupby(KEY):
         numbers = part.drop(columns=[*KEY, "seed"])
         mean = numbers.mean()
-        cell = dict(zip(KEY, key)) | {"replications": len(part)}
+        named = zip(KEY, (key[0], int(key[1]), *key[2:]))
+        cell: dict[str, object] = dict(named) | {"replications": len(part)}
         for name, value in mean.items():
             if str(name).endswith("_squared"):
                 cell[str(name).replace("_squared", "_rmse")] = round(float(np.sqrt(value)), 4)
             elif np.isfinite(value):
                 cell[str(name)] = round(float(value), 4)
         if key[0] == "smooth" and key[1] == 2000:
-            cell["gate_length_over_econml"] = round(
-                mean["gate_length"] / PEERS["econml_forest_gate_length"], 3
-            )
-            cell["shrunk_length_over_econml"] = round(
-                mean["shrunk_length"] / PEERS["econml_forest_gate_length"], 3
-            )
-            cell["shrunk_rmse_over_grf"] = round(cell["shrunk_rmse"] / PEERS["grf_gate_rmse"], 3)
+            econml, grf = PEERS["econml_forest_gate_length"], PEERS["grf_gate_rmse"]
+            for name in ("gate", "shrunk"):
+                rmse = float(np.sqrt(mean[f"{name}_squared"]))
+                cell[f"{name}_length_over_econml"] = round(
+                    float(mean[f"{name}_length"]) / econml, 3
+                )
+                cell[f"{name}_rmse_over_grf"] = round(rmse / grf, 3)
         cells.append(cell)
     return {"command": "python benchmarks/heterogeneity_truth.py", "peers": PEERS, "cells": cells}
+
+
+def keep(rows: pd.DataFrame, found: list[dict[str, object]]) -> pd.DataFrame:
+    """Old and new rows in order, written."""
+    if not found:
+        return rows
+    rows = pd.concat([rows, pd.DataFrame(found)], ignore_index=True)
+    rows = rows.sort_values([*KEY, "seed"]).round(6)
+    rows.to_csv(ROWS, index=False)
+    return rows
 
 
 def main() -> None:
@@ -254,10 +265,9 @@ def main() -> None:
             if time.monotonic() > stop:
                 break
             found.append(replicate(*job))
-    if found:
-        rows = pd.concat([rows, pd.DataFrame(found)], ignore_index=True)
-        rows = rows.sort_values([*KEY, "seed"]).round(6)
-        rows.to_csv(ROWS, index=False)
+            if len(found) % 30 == 0:
+                keep(rows, found)
+    rows = keep(rows, found)
     SUMMARY.write_text(json.dumps(summarise(rows), indent=1) + "\n", "utf-8")
 
 

@@ -37,9 +37,8 @@ from tiltakeval.estimators.heterogeneity.policy.rules import (
     Individual,
     LearntTree,
     Random,
-    Units,
-    shares,
 )
+from tiltakeval.estimators.heterogeneity.policy.units import Units, shares
 from tiltakeval.estimators.heterogeneity.scores import UnitScores, nuisances_for, unit_scores
 
 HERE = Path(__file__).resolve().parent
@@ -134,7 +133,10 @@ def replicate(n: int, seed: int, predictions: str, deep: bool) -> dict[str, Any]
     started = time.process_time()
     design, tau = design_of(n, seed)
     options = Policy(seeds=1, seed=seed).scoring()
-    scores = unit_scores(design, options, nuisances=nuisances_for(design, options))
+    nuisances = nuisances_for(design, options)
+    scores = unit_scores(design, options, nuisances=nuisances)
+    without = ev.scores_without(design, options, scores, nuisances)
+    training = {fold: without(0, fold) for fold in range(scores.folds)}
     out: dict[str, Any] = {"n": n, "seed": seed, "cpu scores": time.process_time() - started}
     assert scores.n == n
     today = shares(np.eye(5)[scores.arm], scores.weight)
@@ -146,12 +148,12 @@ def replicate(n: int, seed: int, predictions: str, deep: bool) -> dict[str, Any]
         predicted = split.fitted
         if predictions != "outcomes":
             gain = dr_learner(split, learner=predictions)  # type: ignore[arg-type]
-            predicted = np.column_stack([np.zeros(n), gain])
+            predicted = np.column_stack([np.zeros(split.n), gain])
         return Units(
             reward=split.psi,
             predicted=predicted,
-            x=scores.x,
-            eligible=np.ones((n, 5), dtype=bool),
+            x=split.x,
+            eligible=np.ones((split.n, 5), dtype=bool),
             arm=split.arm,
             weight=split.weight,
             fold=split.fold,
@@ -165,7 +167,7 @@ def replicate(n: int, seed: int, predictions: str, deep: bool) -> dict[str, Any]
     found: dict[str, Any] = {}
     for name, rule in rules.items():
         started = time.process_time()
-        evaluated = ev.evaluate(scores, {name: rule}, make)
+        evaluated = ev.evaluate(scores, {name: rule}, make, lambda _, fold: training[fold])
         cpu = time.process_time() - started
         dealt = evaluated.mean(name)
         lines = ev.value_lines(scores, evaluated, [name], against=[(name, ev.TODAY)])

@@ -69,7 +69,7 @@ WHO: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 LAGS = np.array([0.5, 0.3, 0.2, 0.1])
-DOSES = (1.0, 2.0, 3.0)
+DOSES = (1.5, 2.0, 2.5)
 
 
 def status_of(kind: str, n: int, rng: np.random.Generator, periods: int = 9) -> np.ndarray:

@@ -172,7 +172,7 @@ def run_peer(errors: str) -> None:
     found = SyntheticDiD(variance_method=errors, n_bootstrap=200, seed=0).fit(
         frame, "y", "treated", "unit", "time", post_periods=list(range(73, 97))
     )
-    said(time.process_time() - began, found.att, found.se, float("nan"))
+    said(time.process_time() - began, found.att, found.se, None)
 
 
 def big() -> tuple[np.ndarray, int]:
@@ -186,7 +186,7 @@ def big() -> tuple[np.ndarray, int]:
     return y, 40
 
 
-def said(spent: float, estimate: float, error: float, gap: float) -> None:
+def said(spent: float, estimate: float, error: float, gap: float | None) -> None:
     """One line of JSON for the parent."""
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found = {"cpu_seconds": round(spent, 3), "megabytes": round(memory), "gap": gap}

@@ -26,7 +26,7 @@ OPTIONS = {
     # nor when each cluster's influence is divided by what its own leverage leaves of it
     "group_time_att": {"divisor": "g_minus_1"},
     "triple_difference": {"divisor": "g_minus_1", "eligible": "eligible=b"},
-    "switching_att": {"divisor": "g_minus_1"},
+    **{key: {"divisor": "g_minus_1"} for key in ("switching_att", "dose_response", "intensity")},
     **{key: {"folds": 3} for key in ESTIMATORS if key.startswith("aipw")},
 }
 

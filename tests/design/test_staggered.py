@@ -223,6 +223,14 @@ def test_half_years_months_of_the_statistics_office_and_years_as_text() -> None:
     assert np.array_equal(read(text).first, read(df).first)
 
 
+def test_numbers_written_as_text_keep_their_meaning() -> None:
+    df = rows((2003, np.inf, 2004, np.inf))
+    text = df.assign(start=df["start"].astype(str))  # 2003.0 and inf
+    np.testing.assert_array_equal(read(text).first, read(df).first)
+    with pytest.raises(InputError, match="neither a whole number"):
+        read(df.assign(start="2003.5"))
+
+
 def test_periods_of_several_kinds_are_refused() -> None:
     df = rows()
     mixed = df.assign(year=["2019Q1" if t == 2001 else f"2019-{t - 2000:02d}" for t in df["year"]])

@@ -261,6 +261,24 @@ def test_hostile_designs() -> None:
     assert [c.status for c in found] == ["informative"] or len(found) == 1
 
 
+def test_a_study_is_not_stopped() -> None:
+    """Many covariates, an outcome that is the same for all, one that the covariates say exactly."""
+    design = make_design(500, seed=13, months=1, arms=2, recurring=False)
+    rng = np.random.default_rng(0)
+    wide = np.column_stack([design.covariates, rng.standard_normal((500, 40))])
+    y = design.outcomes.copy()
+    y[:, 0, 0] = 1.0
+    y[:, 0, 1] = design.covariates[:, 0] + (design.arm == 1)
+    hard = replace(
+        design, covariates=wide, covariate_names=tuple(f"v{i}" for i in range(44)), outcomes=y
+    )
+    (check,) = sensitivity(design=hard, **_named(fitted(hard, folds=2)))
+    assert check.status == "informative" and "benchmark" not in check.detail.columns
+    json.dumps(dict(check.message), allow_nan=False)
+    (exact,) = sensitivity(design=hard, judged=(0, ["benefit"]), **_named(fitted(hard, folds=2)))
+    assert exact.message["robustness_value_interval"] > 0.9
+
+
 def test_a_factor_of_known_strength_is_inside_its_bounds() -> None:
     """A hidden factor moves taking part and outcome; with its own shares the bounds hold the truth."""
     held, named = [], []

@@ -23,7 +23,7 @@ def fitted(design, key="aipw_att", **options):
 
 @pytest.mark.parametrize("lam", [1.5, 2.0, 4.0])
 def test_sharp_bounds_of_a_normal_outcome(lam: float) -> None:
-    """Given covariates the outcome is normal: the extreme mean is (1 - 1 / L) E[Z | Z > quantile] off."""
+    """Given covariates the outcome is normal: extreme means are (1 - 1 / L) E[Z | Z > quantile] off."""
     design = make_design(5000, seed=3, months=1, arms=2, recurring=False)
     nuisance, estimates = fitted(design, basis="linear", placebo=False)
     out = odds_bounds(design, nuisance, estimates, where=ALL, lambdas=[lam]).table.iloc[-1]

@@ -15,8 +15,10 @@ from invented_rollouts import make_doses
 from tiltakeval.design.doses import DosedRollout, doses_from_frame
 from tiltakeval.errors import InputError
 from tiltakeval.estimators.did.dose.basis import bins_of, spline_of
+from tiltakeval.estimators.did.dose.leverage import by_group
 from tiltakeval.estimators.did.dose_response import DoseResponse
 from tiltakeval.estimators.did.group_time import GroupTimeATT
+from tiltakeval.estimators.numerics.groups import deal_groups
 
 PEER = json.loads((Path(__file__).parent / "peers" / "dose.json").read_text())
 COLUMNS = {"outcome": "outcome", "unit": "unit", "period": "period", "dose": "dose"}
@@ -62,10 +64,33 @@ def test_figures_of_diff_diff(case: dict) -> None:
 def test_all_doses_together_are_the_group_time_effects() -> None:
     design = make_doses(400)
     design = replace(design, covariates=design.covariates[:, :0], covariate_names=())
-    found = DoseResponse(bands=False).estimate(design)
+    found = DoseResponse(bands=False, divisor="g_minus_1").estimate(design)
     other = GroupTimeATT(base="universal", divisor="g_minus_1", bands=False).estimate(design)
     for term in ("effect", "effect_overall", "effect_over_cohorts", "effect_by_event_time"):
         np.testing.assert_allclose(numbers(found, term), numbers(other, term), rtol=1e-9)
+    few = replace(
+        design, cluster=np.unique(design.first, return_inverse=True)[1] * 8 + np.arange(400) % 8
+    )
+    found, other = (e.estimate(few) for e in (DoseResponse(), GroupTimeATT(base="universal")))
+    np.testing.assert_allclose(numbers(found, "effect"), numbers(other, "effect"), rtol=1e-9)
+    degrees = [rows(one, "effect").conf_high.to_numpy() for one in (found, other)]
+    np.testing.assert_allclose(*degrees, rtol=1e-9)
+
+
+def test_errors_by_leverage_are_those_of_bell_and_mccaffrey() -> None:
+    rng = np.random.default_rng(0)
+    cluster, x, e = np.arange(60) % 9, rng.standard_normal((60, 3)), rng.standard_normal(60)
+    w = rng.uniform(0.5, 2, 60)
+    groups = deal_groups(cluster, kind="office")
+    inverse = np.linalg.inv(x.T @ (x * w[:, None]))
+    z = by_group(x, w, e, inverse, np.arange(60), groups, own=True)
+    root = np.sqrt(w)[:, None] * x
+    hat = root @ inverse @ root.T
+    for g in range(9):
+        mine = cluster == g
+        values, vectors = np.linalg.eigh(np.eye(mine.sum()) - hat[np.ix_(mine, mine)])
+        settled = vectors @ np.diag(values**-0.5) @ vectors.T @ (np.sqrt(w) * e)[mine]
+        np.testing.assert_allclose(z[g], inverse @ root[mine].T @ settled, rtol=1e-8)
 
 
 def test_the_true_effects_of_each_dose_are_found() -> None:
@@ -97,7 +122,7 @@ def test_the_true_effects_of_each_dose_are_found() -> None:
 
 def test_influence_is_the_derivative_by_weights() -> None:
     design = make_doses(200, seed=4, missing=0.1)
-    estimator = DoseResponse(bands=False, degree=2, average="cells")
+    estimator = DoseResponse(bands=False, degree=2, average="cells", divisor="g_minus_1")
     found = estimator.estimate(design)
     good = np.flatnonzero((found.table.status == "ok") & (found.table.subgroup == "all"))
     z = found.influence.columns(good)

@@ -68,7 +68,7 @@ def test_small_arms_are_told_by_name() -> None:
 def test_the_estimator_gives_aggregates_and_finds_who_gains() -> None:
     design = varying()
     found = build(
-        "causal_forest", forest_trees=60, screening=20, outcome="work", folds=4, bands=False
+        "causal_forest", forest_trees=60, screening=20, only_outcome="work", folds=4, bands=False
     ).estimate(design)
     table = found.table
     assert "calibration_slope" in set(table["term"])

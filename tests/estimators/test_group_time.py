@@ -581,3 +581,33 @@ def test_the_terminal_says_why_an_estimate_is_absent(
     said = capsys.readouterr().out
     assert "check cells_not_supported: informative (7)\n  only 1 unit in the cohort" in said
     assert "check collinear_covariates: informative (1)\n  x" in said
+
+
+@pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
+@pytest.mark.parametrize("divisor", ["leverage", "g"])
+@pytest.mark.parametrize("comparison", ["never", "not_yet"])
+def test_influence_summed_over_cells_is_that_written_down(method, divisor, comparison, monkeypatch):
+    design = make_rollout(400, seed=5)
+    rng = np.random.default_rng(5)
+    whole = np.isfinite(design.outcomes).all(axis=(1, 2))
+    design = replace(
+        design,
+        outcomes=np.where(
+            whole[:, None, None], design.outcomes, rng.normal(size=design.outcomes.shape)
+        ),
+        weight=rng.uniform(0.5, 2, design.n),
+        cluster=np.arange(design.n) // 3,
+        cluster_kind="three",
+    )
+    found = []
+    for least in (1, 10_000):
+        monkeypatch.setattr("tiltakeval.estimators.did.level.SUMMED_FROM", least)
+        options = {"method": method, "divisor": divisor, "comparison": comparison}
+        found.append(build("group_time_att", bands=False, **options).estimate(design))
+    one, two = found
+    assert one.table["estimate"].to_numpy() == pytest.approx(
+        two.table["estimate"].to_numpy(), rel=1e-10, abs=1e-12, nan_ok=True
+    )
+    assert one.influence is not None and two.influence is not None
+    for block, z in two.influence.values.items():
+        assert one.influence.values[block] == pytest.approx(z, rel=1e-8, abs=1e-12)

@@ -311,8 +311,8 @@ def test_one_estimator_gives_all_parts_in_one_result() -> None:
         ({"target": "att"}, "unknown target"),
         ({"folds": 1}, "at least 2 folds"),
         ({"parts": ("targeting",), "folds": 2}, "at least 3 folds"),
-        ({"parts": ("projection",), "covariates": ("y",)}, "unknown covariate"),
-        ({"arms": ("none", "ips")}, "unknown arm"),
+        ({"parts": ("projection",), "moderators": ("y",)}, "unknown covariate"),
+        ({"compare": ("none", "ips")}, "unknown arm"),
     ],
 )
 def test_wrong_options_end_in_a_message(options: dict, message: str) -> None:

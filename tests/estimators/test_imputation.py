@@ -13,6 +13,7 @@ from invented_rollouts import COHORTS, PERIODS, effect, make_rollout
 
 from tiltakeval.cli import main
 from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.diagnostics.honest.checks import pretrend_power, robust_to_trends
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
@@ -456,3 +457,39 @@ def test_from_the_command_line(shared: Path, capsys: pytest.CaptureFixture, key:
     assert any(c["statistic"] is not None for c in tests)
     assert main(["estimate", key, path, "--set", *settings, "covariates=income"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_checks_of_one_base_say_why_imputation_has_none(key):
+    found = run(plain(make_rollout(200, seed=1)), key)
+    for check in (robust_to_trends, pretrend_power):
+        said = check(estimates=found)
+        assert {one.status for one in said} == {"not_evaluated"}
+        assert "no one base period" in said[0].message["why"]
+        assert "group_time_att" in said[0].message["why"]
+
+
+@pytest.mark.parametrize("options", [{"key": "two_stage"}, {"auxiliary_mean": "plain"}], ids=str)
+def test_errors_clustered_two_ways_are_the_sum_less_those_of_the_crossing(options):
+    design = plain(make_rollout(200, seed=1))
+    rng = np.random.default_rng(1)
+    office, county = (
+        np.unique(rng.integers(0, most, design.n), return_inverse=True)[1] for most in (30, 15)
+    )
+    both = np.unique(office * 100 + county, return_inverse=True)[1]
+
+    def variance(cluster, other=None):
+        found = run(replace(design, cluster=cluster, other_cluster=other), divisor="g", **options)
+        rows = found.select(term="effect_by_event_time", status="ok").table
+        return rows["std_error"].to_numpy() ** 2
+
+    wanted = variance(office) + variance(county) - variance(both)
+    there = wanted > 0  # else it is that of the fewer clusters
+    assert there.sum() > 5
+    assert variance(county, office)[there] == pytest.approx(wanted[there], rel=1e-9)
+
+
+def test_leaving_out_clusters_is_for_one_clustering():
+    design = plain(make_rollout(200, seed=1))
+    with pytest.raises(InputError, match="one clustering"):
+        run(replace(design, other_cluster=design.cluster), leave_one_out=True)

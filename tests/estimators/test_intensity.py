@@ -41,7 +41,7 @@ def test_the_effect_of_taking_part_is_found(method: str, model: str) -> None:
 @pytest.mark.parametrize("method", ["slopes", "two_way"])
 def test_influence_is_the_derivative_by_weights_prediction_and_all(method: str) -> None:
     design = make_intensity(300, seed=6)
-    estimator = Intensity(method=method, bands=False)  # type: ignore[arg-type]
+    estimator = Intensity(method=method, bands=False, divisor="g_minus_1")  # type: ignore[arg-type]
     found = estimator.estimate(design)
     good = np.flatnonzero((found.table.status == "ok") & (found.table.subgroup == "all"))
     z = found.influence.columns(good)

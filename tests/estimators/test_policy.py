@@ -15,7 +15,7 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import build
-from tiltakeval.estimators.heterogeneity.policy.evaluate import TODAY
+from tiltakeval.estimators.heterogeneity.policy.evaluate import TODAY, scores_without
 from tiltakeval.estimators.heterogeneity.policy.small_cells import (
     KINDS,
     hidden_cells,
@@ -23,6 +23,7 @@ from tiltakeval.estimators.heterogeneity.policy.small_cells import (
     kind_of,
 )
 from tiltakeval.estimators.heterogeneity.policy.statement import NEEDS, needed_before_use
+from tiltakeval.estimators.heterogeneity.scores import nuisances_for, unit_scores
 
 ARMS = ("none", "aft", "amo")
 
@@ -272,6 +273,7 @@ def test_no_heterogeneity_gives_no_gain_over_the_best_single_arm() -> None:
         ({"fairness": "no_loss", "fairness_by": "sexx"}, "fairness_by"),
         ({"capacity": "aft"}, "capacity"),
         ({"capacity": "afft=0.1"}, "capacity"),
+        ({"tree_scores": 2.0}, "tree_scores"),
         ({"budget": 100.0}, "budget"),
         ({"costs": "catalogue"}, "aft, amo"),
         ({"covariates": ("x9",)}, "covariates"),
@@ -285,6 +287,25 @@ def test_bad_options_are_told(options, where) -> None:
     design = make_design(300, seed=1)
     with pytest.raises(InputError, match=where):
         build("policy", seeds=1, **options).estimate(design)
+
+
+def test_nothing_is_learnt_from_the_fold_it_is_judged_on() -> None:
+    """Other outcomes in a fold change what is learnt for other folds, but not what is learnt for it."""
+    design, _ = divided(600, 5)
+    policy = build("policy", seeds=1)
+    options = policy.scoring()
+    nuisances = nuisances_for(design, options)
+    scores = unit_scores(design, options, nuisances=nuisances)
+    held = nuisances[0].fold == 2
+    outcomes = design.outcomes.copy()
+    outcomes[held] += 100 * np.random.default_rng(0).standard_normal(outcomes[held].shape)
+    other = replace(design, outcomes=outcomes)
+    before, after = (scores_without(d, options, scores, nuisances) for d in (design, other))
+    np.testing.assert_array_equal(before(0, 2).psi, after(0, 2).psi)
+    assert not np.allclose(before(0, 1).psi, after(0, 1).psi)
+    assert before(0, 2).n == (~held).sum()
+    with pytest.raises(InputError, match="overlap"):
+        policy.of_scores(replace(scores, target="overlap"), before)
 
 
 def test_the_statement_has_the_same_points_in_both_languages() -> None:

@@ -26,12 +26,11 @@ from tiltakeval.estimators.heterogeneity.policy.rules import (
     Everyone,
     Individual,
     Random,
-    Units,
     cross_fit,
-    shares,
-    trust,
     within,
 )
+from tiltakeval.estimators.heterogeneity.policy.trust import trust
+from tiltakeval.estimators.heterogeneity.policy.units import Units, shares
 
 ARMS = ("none", "aft", "amo", "ips")
 

@@ -12,6 +12,7 @@ import pytest
 from tiltakeval.cli import main
 from tiltakeval.design.staggered import staggered_from_frame
 from tiltakeval.estimators import build
+from tiltakeval.study.spec_rollout import RolloutColumns
 
 REFORM = {"group": "young", "date": "2022-07", "outcome": "work", "period": "quarter"}
 
@@ -147,6 +148,15 @@ def test_the_worked_example_from_the_command_line(tmp_path: Path, capsys) -> Non
     code = main(["estimate", "group_time_att", str(path), "--set", *given[:3], "date=2022-08",
                  "outcome=work"])  # fmt: skip
     assert code != 0 and "lies inside" in capsys.readouterr().err
+
+
+def test_a_study_file_says_group_and_date() -> None:
+    columns = {"unit": "person", "period": "quarter", "outcomes": {"work": "share"}}
+    found = RolloutColumns(**columns, group="young", date="2022-07")
+    assert found.first is None and found.date == "2022-07"
+    for wrong in ({"group": "young"}, {"group": "young", "date": "2022-07", "first": "start"}, {}):
+        with pytest.raises(ValueError, match=r"needs the date|isn't declared"):
+            RolloutColumns(**columns, **wrong)
 
 
 #: As printed in docs/triple-differences.md.

@@ -12,6 +12,7 @@ import pytest
 
 from tiltakeval.cli import main
 from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import build
 from tiltakeval.estimators.did.triple.pairs import least_variance
@@ -254,6 +255,18 @@ def test_rows_missing_use_units_seen_twice_and_varying_covariates_are_read_befor
     np.testing.assert_allclose(varying.table.estimate, constant.table.estimate, atol=1e-9)
 
 
+def test_two_clusterings_and_a_level_named_in_words(frame: pd.DataFrame) -> None:
+    more = frame.assign(office=frame.unit % 25, age=np.where(frame.eligible == 1, "young", "old"))
+    design = design_of(more, subgroups="age", cluster=["office", "unit"])
+    found = triple(eligible="age=young", divisor="g_minus_1").estimate(design)
+    one = triple(divisor="g_minus_1", combine="gmm").estimate(design_of(frame))
+    never = {"term": "effect", "cohort": "4", "period": "5"}
+    assert (
+        abs(found.select(**never).table.estimate[0] - one.select(**never).table.estimate[0]) < 1e-12
+    )
+    assert (found.table.std_error[found.table.status == "ok"] > 0).all()
+
+
 def test_subgroups_are_estimated_apart_and_not_by_eligibility(frame: pd.DataFrame) -> None:
     more = frame.assign(sex=np.where(frame.unit % 2 == 0, "a", "b"))
     found = triple().estimate(design_of(more, subgroups=["eligible", "sex"]))
@@ -307,6 +320,8 @@ def test_cells_without_one_of_the_groups_have_a_reason(frame: pd.DataFrame) -> N
     assert any("ineligible" in one["reason"] for one in found.run["not_supported"])
     left = found.run["comparisons_left_out"]
     assert left and {one["compared_with"] for one in left} == {"4"}
+    said = next(c for c in rollout(estimates=found) if c.key == "comparisons_left_out")
+    assert said.statistic == len(left) and "ineligible" in said.message["reasons"][0]
     good = found.select(term="effect", cohort="3", status="ok").table
     never = triple(comparison="never").estimate(design_of(frame)).select(term="effect", cohort="3")
     np.testing.assert_allclose(good.estimate, never.table.estimate, atol=1e-12)

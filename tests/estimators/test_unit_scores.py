@@ -16,7 +16,7 @@ from tiltakeval.estimators import build
 from tiltakeval.estimators.heterogeneity.gate import gate
 from tiltakeval.estimators.heterogeneity.rows import mean_of
 from tiltakeval.estimators.heterogeneity.scores import unit_score_sets, unit_scores
-from tiltakeval.estimators.numerics import ensemble
+from tiltakeval.estimators.numerics import ensemble, ensemble_propensity
 from tiltakeval.estimators.numerics.layout import make_layout, outcome_block
 from tiltakeval.estimators.numerics.learners import Trees
 from tiltakeval.estimators.numerics.ridge import Regression
@@ -152,7 +152,7 @@ def test_convex_weights_are_the_best_on_the_simplex() -> None:
 def test_mixture_weights_have_the_largest_likelihood() -> None:
     rng = np.random.default_rng(1)
     p, w = rng.random((300, 3)), rng.random(300)
-    found = ensemble.mixture_weights(p, w, "ensemble")
+    found = ensemble_propensity.mixture_weights(p, w, "ensemble")
     value = w @ np.log(p @ found)
     for other in rng.dirichlet([1, 1, 1], 200):
         assert w @ np.log(p @ other) <= value + 1e-4

@@ -74,6 +74,9 @@ def doses_from_frame(
     when, start = period or time, first or cohort
     if when is None:
         errors.add("period must be given", where=where, remedy="Say period = a column.")
+    for one, other in (("period", "time"), ("first", "cohort")):
+        if {"period": period, "first": first}[one] and {"time": time, "cohort": cohort}[other]:
+            errors.add(f"'{one}' and '{other}' mean the same: give one", where=where)
     if dose in {unit, when, start, *listed(outcome), *listed(covariates)}:
         errors.add(f"'{dose}' can't be the dose and something else too", where=where)
     errors.attempt(lambda: require_columns(df, [unit, when, start, dose], where=where))

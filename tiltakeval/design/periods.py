@@ -94,12 +94,18 @@ def one_period(value: int | str, parts: int, *, where: str) -> int:
     return number
 
 
-def _read(text: object) -> tuple[int, int] | None:
+def _read(text: object) -> tuple[float, int] | None:
+    """A value of a column that isn't numeric; numbers may be written 2004.0, and infinity inf."""
     if isinstance(text, bool | np.bool_):
         return None
-    if isinstance(text, float) and text.is_integer():
-        return int(text), 1
-    return parse_period(str(text))
+    found = parse_period(str(text))
+    if found is not None:
+        return found
+    try:
+        number = float(str(text))
+    except ValueError:
+        return None
+    return (number, 1) if np.isinf(number) or number.is_integer() else None
 
 
 def _neither() -> str:

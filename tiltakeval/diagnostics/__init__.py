@@ -114,6 +114,12 @@ CHECKS: Mapping[str, Entry] = {
         ("largest_weight",),
         rollouts=True,
     ),
+    "comparisons_left_out": Entry(
+        "triple",
+        "which cohorts a triple difference couldn't compare with",
+        ("estimates",),
+        rollouts=True,
+    ),
     "units_left_out": Entry(
         "rollout", "which units are not analysed", ("estimates",), rollouts=True
     ),

@@ -15,6 +15,7 @@ from tiltakeval.diagnostics.honest.checks import robust_to_trends
 from tiltakeval.diagnostics.not_imputed import rows_not_imputed
 from tiltakeval.diagnostics.placebo import wald
 from tiltakeval.diagnostics.synthetic import synthetic_concentration, synthetic_fit
+from tiltakeval.diagnostics.triple import comparisons_left_out
 from tiltakeval.diagnostics.twfe_weights import twfe_weights
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
@@ -57,6 +58,7 @@ def rollout(
         *rows_not_imputed(estimates=estimates),
         *synthetic_fit(estimates=estimates),
         *synthetic_concentration(estimates=estimates),
+        *comparisons_left_out(estimates=estimates),
         *units_left_out(estimates=estimates),
     )
 

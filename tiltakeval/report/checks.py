@@ -74,9 +74,11 @@ def _hidden(view: View) -> list[Block]:
         return []
     said: list[str | tuple[str, str]] = []
     unclear: dict[str, list[str]] = {}
+    asked = {item.scope.get("estimand") for item in gate.items if item.key == "sensitivity"}
     for item in gate.items:
-        text, clear = _hidden_line(view, item)
-        name = scope_text(item.scope, view) or "–"
+        text, clear = hidden_line(view, item)
+        scope = {k: v for k, v in item.scope.items() if k != "estimand" or len(asked) > 1}
+        name = scope_text(scope, view) or "–"
         if text and clear:
             said.append((upper_first(name), text))
         elif text:
@@ -86,13 +88,13 @@ def _hidden(view: View) -> list[Block]:
     return [*blocks, *([Bullets(said)] if said else []), table]
 
 
-def _hidden_line(view: View, item: ReleasedCheck) -> tuple[str, bool]:
+def hidden_line(view: View, item: ReleasedCheck) -> tuple[str, bool]:
     """The sentence on one programme, and whether its effect is clear to begin with.
 
     Empty when there is none, or the effect isn't shown.
     """
     words, message = view.words, item.message
-    if item.key != "sensitivity" or "outcome" not in message:
+    if item.key != "sensitivity" or not {"outcome", "robustness_value_interval"} <= set(message):
         return "", False
     if item.detail is not None and "status" in item.detail.columns:
         rows = item.detail[item.detail["outcome"] == message["outcome"]]

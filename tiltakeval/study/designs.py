@@ -97,6 +97,8 @@ def _rollout(
         period=columns.period,
         first=columns.first,
         treated=columns.treated,
+        group=columns.group,
+        date=columns.date,
         never=columns.never,
         outcome=analysis.outcomes or tuple(columns.outcomes),
         units=columns.outcomes,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tiltakeval.design.columns import frame_fingerprint
@@ -19,7 +20,7 @@ from tiltakeval.study.designs import design_of
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
 from tiltakeval.study.for_whom import Asked, for_whom, prepared
 from tiltakeval.study.found import Found
-from tiltakeval.study.hazard_rows import named, points_checks, told
+from tiltakeval.study.hazard_rows import OBSERVED, follows, named, points_checks, told
 from tiltakeval.study.sources import compare, derive, read_source
 from tiltakeval.study.spec_cross_section import CrossSectionStudy
 from tiltakeval.study.spec_file import FileStudy, Published, Sample
@@ -137,9 +138,13 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
             done = estimate_and_check(estimators[analysis.key], design, spec.checks)
             checks += [scoped(check, analysis=analysis.key) for check in done.checks]
             estimates, run_of = done.estimates.assign(analysis=analysis.key), done.estimates.run
+            population = str(estimates.table["population"].iloc[0])
+            scope = {"population": population, "analysis": analysis.key}
+            checks += follows(estimates.table, scope)
+            estimates = estimates.take(
+                np.flatnonzero((estimates.table["term"] != OBSERVED).to_numpy())
+            )
             if "certificate" in run_of:
-                population = str(estimates.table["population"].iloc[0])
-                scope = {"population": population, "analysis": analysis.key}
                 checks += points_checks(estimates.table, run_of, scope)
                 estimates, run_of = (
                     replace(estimates, table=named(estimates.table)),

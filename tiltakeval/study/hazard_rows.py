@@ -10,11 +10,15 @@ import pandas as pd
 from tiltakeval.estimates.check import Check, Status
 
 RATIO = "log_hazard_ratio"
-POINTS, AGREE = "mass_points", "mass_points_agree"
+POINTS, AGREE, FOLLOWS = "mass_points", "mass_points_agree", "hazard_follows"
 #: The largest certificate a fit may end with: what the log-likelihood could still rise by.
 CERTIFIED = 1e-3
 #: Standard errors that effects may differ by between the lowest AIC and the full likelihood.
 APART = 1.0
+#: The largest gap between the share of participants that has left and what the model makes of it, in
+#: these months; gaps within two errors of the share aren't counted.
+GAP, MONTHS = 0.03, (3, 6, 12, 24, 36)
+OBSERVED = "mean_observed"
 _STATUS = r"^(?P<programme>.+?)_(?P<stage>waiting|in|after)(?:_(?P<first>\d+)_(?P<last>\d+|up))?$"
 _ORIGIN = {"waiting": "vedtak", "in": "start", "after": "end"}
 TOLD = (
@@ -91,6 +95,36 @@ def points_checks(
             )
         )
     return checks
+
+
+def follows(table: pd.DataFrame, scope: Mapping[str, str]) -> list[Check]:
+    """Whether the model follows each programme's own participants out of the register: the path with
+    the programme needs no counterfactual, and a model that misses it can't be trusted on the rest.
+
+    The statistic is the largest gap between the model's share and the observed one, over exits and
+    `MONTHS`, to the nearest per cent, so that it can't be turned into a count.
+    """
+    keys = ["programme", "outcome", "horizon"]
+    rows = table[(table["subgroup"] == "all") & table["horizon"].isin(MONTHS)]
+    observed = rows[rows["term"] == OBSERVED]
+    both = rows[rows["term"] == "mean_treated"].merge(observed, on=keys, suffixes=("", "_observed"))
+    both["gap"] = (both["estimate"] - both["estimate_observed"]).abs()
+    both.loc[both["gap"] <= 2 * both["std_error_observed"], "gap"] = 0.0
+    found = []
+    for programme, part in both.dropna(subset=["gap"]).groupby("programme", sort=False):
+        worst = part.loc[part["gap"].idxmax()]
+        gap = round(float(worst["gap"]), 2)
+        found.append(
+            Check(
+                key=FOLLOWS,
+                status=_verdict(gap, GAP),
+                scope={**scope, "programme": str(programme)},
+                statistic=gap,
+                threshold=GAP,
+                message={"month": int(worst["horizon"]), "outcome": str(worst["outcome"])},
+            )
+        )
+    return found
 
 
 def _verdict(value: float, limit: float) -> Status:

@@ -18,7 +18,7 @@ from tiltakeval.population.exit_income import Income, exit_income
 from tiltakeval.population.person_periods import PeriodSpec, RegisterPeriods, person_periods
 from tiltakeval.population.trials import Population
 from tiltakeval.registers import prices
-from tiltakeval.study.hazard_rows import named, points_checks, told
+from tiltakeval.study.hazard_rows import OBSERVED, follows, named, points_checks, told
 from tiltakeval.study.spec_hazard import Hazard
 from tiltakeval.study.spec_register import Base, RegisterStudy
 from tiltakeval.study.stages import Stages
@@ -76,7 +76,10 @@ def hazards(
     ]
     if found.run.get("path"):
         checks += points_checks(found.table, found.run, scope)
-    table = named(found.table).assign(analysis=hazard.key)
+    checks += follows(found.table, scope)
+    # the observed shares are counts of few; the check says what they tell
+    table = found.table[found.table["term"] != OBSERVED]
+    table = named(table).assign(analysis=hazard.key)
     # a chain of its own: these spells aren't what is left of the target trials' units
     steps = design.attrition.steps.assign(population=f"{base.state}:spells")
     return Estimates(table, attrition=Attrition(steps)), checks, told(found.run)

@@ -33,7 +33,7 @@ TOLD = (
 NO_DETAIL = (
     *("pretrend", "bacon", "negative_weights", "foreign_weights", "two_way_misleads"),
     "treated_clusters",
-    *("synthetic_fit", "synthetic_concentration"),
+    *("synthetic_fit", "synthetic_concentration", "comparisons_left_out"),
 )
 #: Kinds of reasons for a cell without estimate, by words in them.
 REASONS = {

@@ -28,7 +28,10 @@ class RolloutColumns(Table):
     """What the columns of the panel are."""
 
     unit: str = Field(description="column of the unit: an office, a municipality, a person")
-    period: str = Field(description="column of the period: whole numbers, or months YYYY-MM")
+    period: str = Field(
+        description="column of the period: whole numbers (years), months YYYY-MM, quarters YYYYQ1 or "
+        "half-years YYYYH1"
+    )
     first: str | None = Field(
         None,
         description="column of the unit's first treated period; empty, infinite, never, and 0 where "
@@ -36,6 +39,12 @@ class RolloutColumns(Table):
     )
     treated: str | None = Field(
         None, description="in place of first: 0/1 column of the status, which may not go back to 0"
+    )
+    group: str | None = Field(
+        None, description="in place of first: 0/1 column of those a rule is for; with date"
+    )
+    date: int | str | None = Field(
+        None, description="first period in which the rule holds for the group"
     )
     never: int | str | None = Field(
         None, description="value of first that means never, besides those above"
@@ -62,14 +71,12 @@ class RolloutColumns(Table):
 
     @model_validator(mode="after")
     def _start_declared_once(self) -> RolloutColumns:
-        if (self.first is None) == (self.treated is None):
-            raise ValueError(
-                InputError(
-                    "when units are first treated isn't declared, or declared twice",
-                    remedy="Say first = the column of the first treated period, or treated = a 0/1 "
-                    "column.",
-                )
-            )
+        from tiltakeval.design.staggered_rows import group_declared  # which imports pandas
+
+        try:
+            group_declared(self.first, self.treated, self.group, self.date, where="columns")
+        except InputError as error:
+            raise ValueError(error) from error
         return self
 
 

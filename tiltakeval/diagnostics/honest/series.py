@@ -83,6 +83,13 @@ def series_of(
             remedy="Give the result of an estimator of effects by event time.",
         )
     options = estimates.run.get("options", {})
+    if base is None and estimates.run.get("leads_from"):
+        raise InputError(
+            "the effects before treatment are measured from "
+            f"{estimates.run['leads_from']}, those after it from a fit: there is no one base period",
+            where="event study",
+            remedy='Use group_time_att with base = "universal", or sun_abraham, for checks of trends.',
+        )
     chosen = base or options.get("base")
     ahead = int(options.get("anticipation", 0) if anticipation is None else anticipation)
     for family in families(estimates, within=("horizon",)):

@@ -10,17 +10,21 @@ import numpy as np
 import pandas as pd
 
 from tiltakeval.design.cross_section import CrossSection
+from tiltakeval.diagnostics.sensitivity.blocks import covariate_blocks
 from tiltakeval.diagnostics.sensitivity.bounds import Bounded, bounds
 from tiltakeval.diagnostics.sensitivity.jobs import effects_of
 from tiltakeval.diagnostics.sensitivity.left_out import blocks_left_out
 from tiltakeval.diagnostics.sensitivity.marginal import odds_bounds
 from tiltakeval.diagnostics.sensitivity.riesz import LABELS
+from tiltakeval.errors import InputError
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.weighting.nuisance import Nuisance
 
 #: Blocks that say nothing of persons: no yardstick for motivation or health.
 NO_YARDSTICK = ("calendar",)
+#: Odds ratios the check tries; between them the one that matters is interpolated.
+LAMBDAS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 6.0)
 PAIR = ["population", "programme", "comparator"]
 
 
@@ -42,7 +46,8 @@ def sensitivity(
     as strong an unseen factor must be to take the effect's interval to zero; ``odds_ratio``, the factor
     by which odds of taking part may be off before it does (``marginal``); ``plugged`` (``Moments``).
     ``detail`` has a line per outcome and block, strongest yardstick first, with the effect's change
-    when the block is left out. A programme without an estimate is ``not_evaluated``.
+    when the block is left out (no blocks, where covariates alone would be more than
+    ``blocks.MOST``). A programme without an estimate is ``not_evaluated``.
     """
     where = _where(estimates, judged)
     found = []
@@ -51,12 +56,17 @@ def sensitivity(
         bounded = bounds(design, nuisance, estimates, where=where)
         left_out = (
             blocks_left_out(design, nuisance, estimates, where=where, bounded=bounded, level=level)
-            if nuisance.sources
+            if nuisance.sources and _few_blocks(design)
             else None
         )
         main = next(k for k in design.outcome_names if k in set(bounded.table["outcome"]))
         odds = odds_bounds(
-            design, nuisance, estimates, where={**where, "outcome": main}, level=level
+            design,
+            nuisance,
+            estimates,
+            lambdas=LAMBDAS,
+            where={**where, "outcome": main},
+            level=level,
         ).breaking
         for keys, _ in bounded.table.groupby(PAIR, sort=False):
             pair = dict(zip(PAIR, keys))
@@ -124,10 +134,20 @@ def _check(
         status="informative",
         scope=scope,
         statistic=float(main["robustness_value"]),
-        message=message,
+        # released files have no form for a number that isn't finite
+        message={k: v for k, v in message.items() if not isinstance(v, float) or np.isfinite(v)},
         detail=detail,
         counts=("n_treated", "n_comparison"),
     )
+
+
+def _few_blocks(design: CrossSection) -> bool:
+    """Whether the covariates form few enough blocks: a study isn't stopped for want of a yardstick."""
+    try:
+        covariate_blocks(design.covariate_names)
+    except InputError:
+        return False
+    return True
 
 
 def _with_odds(check: Check, ratio: pd.Series) -> Check:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tiltakeval.estimators.did.chosen import Asked, Part, Wanted
+
 Floats = NDArray[np.float64]
 
 
@@ -49,6 +51,8 @@ class Average:
     cohort: int | None = None
     period: int | None = None
     event: int | None = None
+    name: str = ""
+    reason: str = ""
 
     @property
     def known(self) -> bool:
@@ -63,8 +67,10 @@ def averages(
     balance: int | None,
     mass: Floats | None = None,
     noise: Noise | None = None,
+    asked: Asked | None = None,
 ) -> list[Average]:
-    """Every average of the cells; ``size`` [cohorts] are the cohorts' weighted numbers of units.
+    """Every average of the cells, and those the user ``asked`` for; ``size`` [cohorts] are the cohorts'
+    weighted numbers of units.
 
     With ``mass`` [cells], cells weigh by it instead of their cohort's size; sizes are taken as given.
     That sizes are estimated matters as far as effects differ: with ``noise`` the part of the differences
@@ -77,7 +83,7 @@ def averages(
     if noise is not None:
         att = np.concatenate([att, noise.root.T], axis=1)
     cells = _Cells(known, att, size, mass)
-    return [_settled(row, noise) for row in _every(cells, balance)]
+    return [_settled(row, noise) for row in _every(cells, balance, asked or Asked())]
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def _settled(row: Average, noise: Noise | None) -> Average:
     return replace(row, sizes=own * np.sqrt(left))
 
 
-def _every(cells: _Cells, balance: int | None) -> list[Average]:
+def _every(cells: _Cells, balance: int | None, asked: Asked) -> list[Average]:
     known = cells.known
     found: list[Average] = []
     post = [i for i, cell in enumerate(known) if cell.effect]
@@ -129,6 +135,8 @@ def _every(cells: _Cells, balance: int | None) -> list[Average]:
         _by_size(cells, [i for i in used if known[i].event == e], "effect_by_event_time", event=e)
         for e in events
     ]
+    users = [_users(cells, one, found + rows, asked.reweight) for one in asked.wanted]
+    rows = [row for row in rows if row.event is not None and asked.shows(row.event)]
     after = [row for row in rows if row.event is not None and row.event >= 0]
     found += [*rows, *([_mean(after, "effect_over_event_times")] if after else [])]
     total = None
@@ -137,7 +145,52 @@ def _every(cells: _Cells, balance: int | None) -> list[Average]:
             break
         total = row if total is None else _add(total, row)
         found.append(_path(total, e))
-    return found
+    return found + users
+
+
+def _users(cells: _Cells, wanted: Wanted, rows: Sequence[Average], reweight: bool) -> Average:
+    """An average of the user's: a sum of rows and cells by weight. What can't be had is in ``reason``,
+    with no weights, or none but the rest's where ``reweight`` says so."""
+    by_key = {
+        (row.cohort, row.period, row.event): row
+        for row in rows
+        if row.term in ("effect_by_cohort", "effect_by_period", "effect_by_event_time")
+    }
+    weights, sizes, lost, total = np.zeros(len(cells.known)), cells.flat(), [], 0.0
+    for part in wanted.parts:
+        row = by_key.get((part.cohort, part.period, part.event))
+        if part.cohort is not None and (part.period is not None or part.event is not None):
+            row = _cell(cells, part)
+        if row is None:
+            lost.append(part)
+            continue
+        weights += part.weight * row.cells
+        sizes += part.weight * row.sizes
+        total += part.weight
+    said = _missing(lost)
+    if not total or (lost and not reweight):
+        weights, sizes = np.zeros(len(cells.known)), cells.flat()
+        return Average(wanted.term, weights, sizes, name=wanted.name, reason=said)
+    if lost:
+        said = f"{said}; the average is of the rest, {total:.0%} of the weight"
+    return Average(wanted.term, weights / total, sizes / total, name=wanted.name, reason=said)
+
+
+def _cell(cells: _Cells, part: Part) -> Average | None:
+    """The cell of a cohort in a period or at an event time."""
+    for i, cell in enumerate(cells.known):
+        there = cell.period == part.period if part.period is not None else cell.event == part.event
+        if cell.cohort == part.cohort and there:
+            return Average("effect", np.eye(len(cells.known))[i], cells.flat())
+    return None
+
+
+def _missing(lost: Sequence[Part]) -> str:
+    """How many parts have no estimate, and the share of the weight."""
+    if not lost:
+        return ""
+    share = sum(part.weight for part in lost)
+    return f"{len(lost)} of its effects can't be estimated, {share:.0%} of the weight"
 
 
 def _balanced(known: Sequence[Known], cohorts: Sequence[int], balance: int) -> list[int]:

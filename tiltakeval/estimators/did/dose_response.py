@@ -17,7 +17,7 @@ from tiltakeval.estimators.did.dose.fit import excess_of
 from tiltakeval.estimators.did.dose.level import Level, Wanted
 from tiltakeval.estimators.did.level import standard_covariates
 from tiltakeval.estimators.did.plan import cells
-from tiltakeval.estimators.did.result import groups_of, result_of
+from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
 from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
 
 COMPARISONS = {
@@ -30,7 +30,7 @@ _CHOICES = {
     "comparison": tuple(COMPARISONS),
     "average": ("cohorts", "cells"),
     "errors": ("sampling", "conditional"),
-    "divisor": ("g_minus_1", "g"),
+    "divisor": ("leverage", "g_minus_1", "g"),
 }
 #: What effects by dose are, and what they aren't.
 ASSUMES = (
@@ -62,8 +62,9 @@ class DoseResponse:
     ``average``: along doses, ``cohorts`` weigh by their units, each with the plain mean over its periods
     (as contdid and diff-diff), or all ``cells`` by their units. ``errors``: ``sampling`` counts that
     numbers of units by cohort and dose are those of a sample, ``conditional`` takes them as given.
-    ``divisor``: squares of influence are multiplied by G / (G - 1) or (``g``) not. ``anticipation`` and
-    ``min_clusters`` as in `GroupTimeATT`.
+    ``divisor``: each cluster's residuals are divided by what its leverage leaves (`dose.leverage`),
+    with Welch's degrees of freedom as in `GroupTimeATT`; or squares of influence are multiplied by
+    G / (G - 1), or (``g``) not. ``anticipation`` and ``min_clusters`` as in `GroupTimeATT`.
     """
 
     comparison: Literal["not_yet", "never", "not_yet_treated", "never_treated"] = "not_yet"
@@ -76,7 +77,7 @@ class DoseResponse:
     average: Literal["cohorts", "cells"] = "cohorts"
     min_clusters: int = 2
     errors: Literal["sampling", "conditional"] = "sampling"
-    divisor: Literal["g_minus_1", "g"] = "g_minus_1"
+    divisor: Literal["leverage", "g_minus_1", "g"] = "leverage"
     level: float = 0.95
     bands: bool = True
     draws: int = 999
@@ -109,21 +110,32 @@ class DoseResponse:
             by_cohort=self.average == "cohorts",
             sampling=self.errors == "sampling",
             least=self.min_clusters,
+            leverage=self.divisor == "leverage",
         )
         groups = groups_of(design, 4 * len(plan))
-        rows = Rows(design, groups, None, self.divisor)
+        rows = Rows(design, groups, None, "g_minus_1" if self.divisor == "g_minus_1" else "g")
         for label, inside in levels_of(design):
             x, _, dropped = standard_covariates(design, inside)
             rows.notes["collinear"] += [n for n in dropped if n not in rows.notes["collinear"]]
             for k in range(len(design.outcome_names)):
                 y = np.ascontiguousarray(design.outcomes[:, :, k])
-                found = [excess_of(design, c, inside, y, x, self.min_clusters) for c in plan]
+                found = [
+                    excess_of(design, c, inside, y, x, self.min_clusters, groups, wanted.leverage)
+                    for c in plan
+                ]
                 made = list(Level(design, found, groups, wanted).rows())
                 rows.add_beside(label, k, [_per_dose(row, design.units[k]) for row in made])
         rows.notes["assumes"] = ASSUMES
         options: dict[str, Any] = asdict(self)
         out = result_of(
-            design, rows, groups, self, key="dose_response", options=options, began=began
+            design,
+            rows,
+            groups,
+            self,
+            key="dose_response",
+            options=options,
+            began=began,
+            strata=strata_of(design, groups) if wanted.leverage else None,
         )
         if self.bands and out.influence is not None:
             for term, over in BANDED.items():

@@ -8,6 +8,7 @@ from typing import Literal
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.plan import cells
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
@@ -24,7 +25,7 @@ from tiltakeval.estimators.did.two_way.result import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtendedTwoWay:
+class ExtendedTwoWay(Averages):
     """y_it = a_i + f_t + x_i'p_t + sum over cohorts g and periods t of D_gt (b_gt + (x_i - m_g)'s_gt),
     least squares, with m_g the cohort's mean covariates: b_gt is the effect on the cohort. Wooldridge
     (2021, "Two-way fixed effects, the two-way Mundlak regression, and difference-in-differences
@@ -76,7 +77,7 @@ class ExtendedTwoWay:
             if never or cell.kind != "before"
         ]
         groups = groups_of(design, len(plan))
-        rows = Rows(design, groups, self.balance, "g_minus_1", MISSING)
+        rows = Rows(design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design))
         clear = ~anticipating(design, self.anticipation, rows)
         for label, inside, k in every_level(design):
             found, rows.scale = cell_level(

@@ -14,6 +14,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.cells.section_level import estimate_sections
+from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.level import Level, estimate_level
 from tiltakeval.estimators.did.plan import Cell, cells
 from tiltakeval.estimators.did.result import (
@@ -43,7 +44,7 @@ _CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupTimeATT:
+class GroupTimeATT(Averages):
     """Effects on each cohort of a roll-out, period by period. Callaway & Sant'Anna (2021).
 
     ``method``: doubly robust (``dr``), normalised weights (``ipw``) or outcome regression (``reg``);
@@ -127,7 +128,14 @@ class GroupTimeATT:
         groups = groups_of(design, len(plan), EXACT_BELOW, sections=True)
         # every side has its own factor with leverage, so that G / (G - 1) is taken out
         divisor = "g_minus_1" if self.divisor == "g_minus_1" else "g"
-        rows = Rows(design, groups, self.balance, divisor, small=self.divisor == "leverage")
+        rows = Rows(
+            design,
+            groups,
+            self.balance,
+            divisor,
+            small=self.divisor == "leverage",
+            asked=self.asked(design),
+        )
         for label, inside in levels_of(design):
             for k in range(len(design.outcome_names)):
                 rows.add(label, k, inside, self._level(design, plan, inside, k, groups))

@@ -14,6 +14,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.aggregate import Average
+from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.imputed.run import Choices, event_times, impute, treated_cells
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
@@ -31,7 +32,7 @@ _MEANS = ("squared", "plain")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imputation:
+class Imputation(Averages):
     """Borusyak, Jaravel & Spiess (2024, Review of Economic Studies 91:3253-3285).
 
     Unit and period effects are fitted to untreated rows only, and every treated row's effect is its
@@ -90,6 +91,7 @@ class Imputation:
             min_clusters=self.min_clusters,
             divisor=self.divisor,
             level=self.level,
+            asked=self.asked(design),
             leave_one_out=self.leave_one_out,
             plain_mean=self.auxiliary_mean == "plain",
             sharing=_shared(design, labels) if labels else None,
@@ -100,6 +102,12 @@ class Imputation:
                 "a cluster is left out of its own average only where that is over a cohort and period",
                 where="leave_one_out",
                 remedy="Say auxiliary=cohort_event_time.",
+            )
+        if self.leave_one_out and design.other_cluster is not None:
+            raise InputError(
+                "a cluster is left out of its own average for one clustering, not for two",
+                where="leave_one_out",
+                remedy="Leave it out, or cluster by one column.",
             )
         check_balance(design, self.balance)
         plan = treated_cells(design, self.anticipation)

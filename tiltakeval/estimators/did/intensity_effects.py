@@ -17,7 +17,7 @@ from tiltakeval.estimators.did.intensity.rows import Fit, with_prediction
 from tiltakeval.estimators.did.intensity.slopes import Slopes
 from tiltakeval.estimators.did.level import standard_covariates
 from tiltakeval.estimators.did.plan import cells
-from tiltakeval.estimators.did.result import groups_of, result_of
+from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
 from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
 
 COMPARISONS = {
@@ -31,7 +31,7 @@ _CHOICES = {
     "comparison": tuple(COMPARISONS),
     "model": ("logit", "linear"),
     "errors": ("prediction_estimated", "prediction_given"),
-    "divisor": ("g_minus_1", "g"),
+    "divisor": ("leverage", "g_minus_1", "g"),
 }
 
 
@@ -51,7 +51,8 @@ class Intensity:
     The prediction is given, or made here by ``model`` (a logit of shares, or ``linear``) among units
     that the programme reached; ``prediction_estimated`` errors count that, ``prediction_given`` ones
     don't. Covariates have slopes of their own in each comparison (times periods in ``two_way``).
-    ``anticipation``, ``min_clusters`` as in `GroupTimeATT`.
+    ``anticipation``, ``min_clusters`` as in `GroupTimeATT`. ``divisor``: of ``slopes``, ``leverage`` as
+    in `DoseResponse`; ``two_way`` then multiplies squares by G / (G - 1).
     """
 
     method: Literal["slopes", "two_way"] = "slopes"
@@ -61,7 +62,7 @@ class Intensity:
     anticipation: int = 0
     min_clusters: int = 2
     errors: Literal["prediction_estimated", "prediction_given"] = "prediction_estimated"
-    divisor: Literal["g_minus_1", "g"] = "g_minus_1"
+    divisor: Literal["leverage", "g_minus_1", "g"] = "leverage"
     level: float = 0.95
     bands: bool = True
     draws: int = 999
@@ -82,7 +83,9 @@ class Intensity:
         )
         groups = groups_of(design, len(plan) + 1)
         prediction = predict(design, self.model, groups)
-        rows = Rows(design, groups, None, self.divisor)
+        leverage = self.divisor == "leverage" and self.method == "slopes"
+        plain = self.divisor == "g_minus_1" or (self.method == "two_way" and self.divisor != "g")
+        rows = Rows(design, groups, None, "g_minus_1" if plain else "g")
         rows.notes["prediction"] = self._said(design, prediction)
         rows.notes["collinear"] += list(prediction.dropped)
         for label, inside in levels_of(design):
@@ -92,7 +95,7 @@ class Intensity:
                 fit: Fit
                 if self.method == "slopes":
                     y = np.ascontiguousarray(design.outcomes[:, :, k])
-                    fit = Slopes(design, plan, inside, y, x, groups, self.min_clusters)
+                    fit = Slopes(design, plan, inside, y, x, groups, self.min_clusters, leverage)
                 else:
                     fit = TwoWay(
                         design, inside, k, groups, self.min_clusters, -1 - self.anticipation,
@@ -102,7 +105,16 @@ class Intensity:
                 made = [Beside(o.labels, o.support, o.value, o.z, o.reason) for o in found]
                 rows.add_beside(label, k, made)
         options: dict[str, Any] = asdict(self)
-        return result_of(design, rows, groups, self, key="intensity", options=options, began=began)
+        return result_of(
+            design,
+            rows,
+            groups,
+            self,
+            key="intensity",
+            options=options,
+            began=began,
+            strata=strata_of(design, groups) if leverage else None,
+        )
 
     def _said(self, design: IntensityRollout, prediction: Prediction) -> dict[str, Any]:
         """What the prediction is and how far it tells units apart."""

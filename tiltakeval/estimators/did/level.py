@@ -14,6 +14,7 @@ from tiltakeval.estimators.did.cells.batches import Support, batches
 from tiltakeval.estimators.did.cells.fit import Method, effects, weigh
 from tiltakeval.estimators.did.cells.leverage import spread
 from tiltakeval.estimators.did.cells.sorted_units import sort_units
+from tiltakeval.estimators.did.cells.summed import summed_effects
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
@@ -21,6 +22,9 @@ from tiltakeval.numerics.independent import independent
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+
+#: From so many cells on the same units on, influence is summed without being written down.
+SUMMED_FROM = 8
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,18 @@ def estimate_level(
         support = batch.support(sides)
         label = units.label[batch.at]
         factor = spread(sides, label, groups.labels) if leverage else None
+        if batch.grams is not None and len(batch.cells) >= SUMMED_FROM:
+            att, sums = summed_effects(batch, sides, label, groups.labels, factor)
+            summed = groups.gather(sums).astype(np.float64, copy=False)
+            for j, i in enumerate(batch.members):
+                out[i] = Fitted(plan[i], float(att[j]), summed[:, j], support)
+            continue
         for members, dy, known in batch.differences():
             att, z = effects(sides, dy, known)
             if factor is not None:
                 z *= factor
-            sums = [np.bincount(label, weights=row, minlength=groups.labels) for row in z]
-            summed = groups.gather(np.stack(sums, axis=1)).astype(np.float64, copy=False)
+            rows = [np.bincount(label, weights=row, minlength=groups.labels) for row in z]
+            summed = groups.gather(np.stack(rows, axis=1)).astype(np.float64, copy=False)
             for j, i in enumerate(members):
                 out[i] = Fitted(plan[i], float(att[j]), summed[:, j], support)
     return Level(

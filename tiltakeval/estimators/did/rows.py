@@ -14,6 +14,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.lockin import CUMULATED_UNIT
 from tiltakeval.estimators.did.aggregate import Average, Known, Noise, averages
 from tiltakeval.estimators.did.cells.leverage import MANY
+from tiltakeval.estimators.did.chosen import Asked
 from tiltakeval.estimators.did.level import Fitted, Level, Support
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -53,7 +54,8 @@ class Rows:
     """Gathers rows with their influence; ``notes`` are for the run.
 
     With ``small`` averages count that cohorts' sizes are estimated without what errors of the effects
-    add to it (`aggregate.averages`), which matters where clusters are few.
+    add to it (`aggregate.averages`), which matters where clusters are few. ``asked`` are the user's
+    own averages.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class Rows:
         divisor: str,
         missing: str = "each cell uses the units seen in both of its periods",
         small: bool = False,
+        asked: Asked | None = None,
     ) -> None:
         self.design, self.groups, self.balance = design, groups, balance
         self.scale = np.sqrt((groups.count - 1) / groups.count) if divisor == "g" else 1.0
+        self.asked = asked
         self.small = small and groups.form is None and groups.count <= MANY
         self.records: list[dict[str, Any]] = []
         self.columns: list[Floats] = []
@@ -206,7 +210,15 @@ class Rows:
         noise = None
         if self.small and columns:
             noise = Noise(_root(z[:, : len(good)]), np.asarray(by_group, dtype=np.float64))
-        for row in averages(known, size, balance=self.balance, mass=level.mass, noise=noise):
+        for row in averages(
+            known, size, balance=self.balance, mass=level.mass, noise=noise, asked=self.asked
+        ):
+            if row.reason:
+                key = "averages" if row.known else "not_supported"
+                where = {"subgroup": common["subgroup"], "outcome": common["outcome"], "cohort": ""}
+                self.notes.setdefault(key, []).append(
+                    {**where, "period": row.name, "term": row.term, "reason": row.reason}
+                )
             record = {**common, **self._labels(row, common["unit"]), "status": "not_supported"}
             if row.known:
                 used = np.flatnonzero(row.cells)
@@ -229,6 +241,8 @@ class Rows:
             labels["period"] = design.label(design.periods[row.period])
         if row.event is not None:
             labels["horizon"] = row.event
+        if row.name:
+            labels["period"] = row.name
         if row.term == "cumulated_path" and design.monthly:
             labels["unit"] = CUMULATED_UNIT.get(unit, unit)
         return labels

@@ -11,6 +11,7 @@ import numpy as np
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.plan import cells
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
@@ -27,7 +28,7 @@ from tiltakeval.estimators.did.two_way.result import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SunAbraham:
+class SunAbraham(Averages):
     """y_it = a_i + f_t + sum over cohorts g and event times e of b_ge 1{g_i = g} 1{t - g = e}, least
     squares, each cohort's last period before treatment (and its ``anticipation``) left out; averages
     over cohorts by their shares. Sun & Abraham (2021, Journal of Econometrics 225:175-199).
@@ -75,7 +76,7 @@ class SunAbraham:
             cells(design, comparison="never", base="universal", anticipation=self.anticipation)
         )
         groups = groups_of(design, len(plan))
-        rows = Rows(design, groups, self.balance, "g_minus_1", MISSING)
+        rows = Rows(design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design))
         clear = ~anticipating(design, self.anticipation, rows)
         for label, inside, k in every_level(design):
             sample = sample_of(design, inside & clear, k)

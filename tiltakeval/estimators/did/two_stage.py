@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.aggregate import Average
+from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.imputed.run import Choices, event_times, impute, treated_cells
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
@@ -21,7 +22,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoStage:
+class TwoStage(Averages):
     """Gardner (2021, Two-stage differences in differences); did2s.
 
     Unit and period effects (and what covariates change of them) are fitted to untreated rows; outcomes
@@ -54,6 +55,7 @@ class TwoStage:
             min_clusters=self.min_clusters,
             divisor=self.divisor,
             level=self.level,
+            asked=self.asked(design),
             plain_mean=True,
             sharing=lambda row, cells: _indicators(design, row, cells),
         )

@@ -73,19 +73,20 @@ class Heterogeneity:
     could have entered every programme. Effects on average and by declared subgroup, and their
     differences from the average, always; ``parts`` adds: tests (of equal effects, step-down p values),
     shrunk (towards the average), balanced (composition of the other subgroups, or of ``holding``,
-    held fixed), projection (slopes in ``covariates``), calibration, sorted (groups of predicted
+    held fixed), projection (slopes in ``moderators``), calibration, sorted (groups of predicted
     effect), classification (who is most and least affected), targeting (TOC, AUTOC, Qini),
     predicted_outcome (by predicted outcome without a programme). ``target`` common describes all
-    units, overlap those met in every programme. ``outcome``, ``horizon`` choose one of several
-    (default: all). Other options as in ``AIPW``.
+    units, overlap those met in every programme. ``only_outcome``, ``only_horizon`` choose one of
+    several (default: all), ``compare`` the arms (comparison first), ``moderators`` the covariates of
+    projection and classification (default: all). Other options as in ``AIPW``.
     """
 
     target: Literal["common", "overlap"] = "common"
     parts: Sequence[Part] = ("tests", "shrunk")
-    outcome: str | None = None
-    horizon: int | None = None
-    arms: Sequence[str] = ()
-    covariates: Sequence[str] = ()
+    only_outcome: str | None = None
+    only_horizon: int | None = None
+    compare: Sequence[str] = ()
+    moderators: Sequence[str] = ()
     holding: Sequence[str] = ()
     cate: CateLearner = "ridge"
     groups: int = 5
@@ -160,13 +161,13 @@ class Heterogeneity:
             raise InputError(
                 "predicted effects are of one outcome at one horizon",
                 where="cate",
-                remedy="Say outcome and horizon.",
+                remedy="Say only_outcome and only_horizon.",
             )
         record = run_record(self, design, nuisances[0])
         attrition = attrition_after(design, nuisances[0])
         found: list[Estimates] = []
         for scores in unit_score_sets(
-            design, options, columns, arms=tuple(self.arms) or None, nuisances=nuisances
+            design, options, columns, arms=tuple(self.compare) or None, nuisances=nuisances
         ):
             parts, tests, notes = self.lines(scores, cate=cate)
             key = f"{scores.labels.outcome}@{scores.labels.horizon}"
@@ -204,7 +205,7 @@ class Heterogeneity:
                 if "tests" in self.parts:
                     tests += equality_tests(scores, rows, None, term="test_equal_effects_balanced")
         if "projection" in self.parts:
-            rows, more = projection(scores, self.covariates or scores.names)
+            rows, more = projection(scores, self.moderators or scores.names)
             out.append(rows)
             tests += more
         if "predicted_outcome" in self.parts:
@@ -229,7 +230,7 @@ class Heterogeneity:
             if "sorted" in self.parts:
                 out.append(sorted_effects(scores, tau, groups=self.groups))
             if "classification" in self.parts:
-                out.append(classification(scores, tau, covariates=self.covariates, share=self.most))
+                out.append(classification(scores, tau, covariates=self.moderators, share=self.most))
         return out, tests
 
     def _balanced(self, scores: UnitScores) -> Iterator[Lines]:
@@ -247,8 +248,8 @@ class Heterogeneity:
 
     def _columns(self, design: CrossSection) -> list[Column]:
         """The horizons and outcomes asked for."""
-        if self.outcome is not None and self.horizon is not None:
-            return [find_column(design, self.outcome, self.horizon)]
-        names = design.outcome_names if self.outcome is None else (self.outcome,)
-        horizons = design.horizons if self.horizon is None else (self.horizon,)
+        if self.only_outcome is not None and self.only_horizon is not None:
+            return [find_column(design, self.only_outcome, self.only_horizon)]
+        names = design.outcome_names if self.only_outcome is None else (self.only_outcome,)
+        horizons = design.horizons if self.only_horizon is None else (self.only_horizon,)
         return [find_column(design, name, h) for h in horizons for name in names]

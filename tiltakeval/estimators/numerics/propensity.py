@@ -70,7 +70,7 @@ def cross_fit(
     if learner == "logit":
         return logit(fold, folds)
     if learner in ("ensemble", "best"):
-        from tiltakeval.estimators.numerics.ensemble import combined_chances
+        from tiltakeval.estimators.numerics.ensemble_propensity import combined_chances
 
         out, weights = combined_chances(
             trained,

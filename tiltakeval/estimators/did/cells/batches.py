@@ -57,6 +57,13 @@ class Batch:
         own = self.weight[: self.treated].sum()
         return float(np.log(own / self.weight[self.treated :].sum()))
 
+    def known_products(self) -> Floats:
+        """[k, 1 + p] the cells' weighted products of differences with x among the comparison units,
+        where nobody is missing."""
+        summed = self.units.products[list(self.others)].sum(axis=0)
+        now, then = [cell.t for cell in self.cells], [cell.b for cell in self.cells]
+        return np.asarray(summed[now] - summed[then])
+
     def differences(self) -> Iterator[tuple[list[int], Floats, Floats | None]]:
         """Positions in the plan, long differences [k, m], and their weighted products with x [k, 1 + p]
         among the comparison units where known; few periods at a time."""

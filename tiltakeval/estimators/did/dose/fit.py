@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.doses import DosedRollout
+from tiltakeval.estimators.did.dose.leverage import by_group
 from tiltakeval.estimators.did.level import Support, too_few
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.numerics.groups import Groups
@@ -26,8 +27,8 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True)
 class Excess:
     """Treated units ``own`` [m] with their changes ``r`` [m] less what is predicted for them from the
-    comparison ``other`` [c]; ``x`` [m, p] their basis of the prediction, ``back`` [c, p] what each
-    comparison unit adds to the prediction's coefficients. Or the ``reason`` there is none."""
+    comparison ``other`` [c]; ``x`` [m, p] their basis of the prediction, ``back`` [size, p] the
+    comparison's influence, by group, on the prediction's coefficients. Or the ``reason`` for none."""
 
     cell: Cell
     own: Ints
@@ -54,8 +55,11 @@ def excess_of(
     y: Floats,
     x: Floats,
     least: int,
+    groups: Groups,
+    leverage: bool,
 ) -> Excess:
-    """The cell among units ``inside`` [n] for outcome ``y`` [n, T], covariates ``x`` [n, p]."""
+    """The cell among units ``inside`` [n] for outcome ``y`` [n, T], covariates ``x`` [n, p]; with
+    ``leverage`` see `dose.leverage`."""
     nobody = np.zeros(0, dtype=np.int64)
     empty = Excess(cell, nobody, nobody, np.zeros(0), np.zeros((0, 1)), np.zeros((0, 1)))
     if cell.reason:
@@ -74,7 +78,8 @@ def excess_of(
     dy = y[:, cell.t] - y[:, cell.b]
     inverse = np.linalg.inv(gram)
     coef = inverse @ (basis[other].T @ (w * dy[other]))
-    back = (basis[other] * (w * (dy[other] - basis[other] @ coef))[:, None]) @ inverse
+    left = dy[other] - basis[other] @ coef
+    back = by_group(basis[other], w, left, inverse, other, groups, leverage)
     return Excess(cell, own, other, dy[own] - basis[own] @ coef, basis[own], back)
 
 
@@ -83,7 +88,12 @@ def _because(empty: Excess, reason: str) -> Excess:
 
 
 def project(
-    design: DosedRollout, one: Excess, phi: Floats, groups: Groups, chosen: Bools | None = None
+    design: DosedRollout,
+    one: Excess,
+    phi: Floats,
+    groups: Groups,
+    chosen: Bools | None = None,
+    leverage: bool = False,
 ) -> Fitted:
     """Least squares of the excess changes on ``phi`` [m, k], of treated units ``chosen`` [m]."""
     pick = np.ones(one.own.size, dtype=bool) if chosen is None else chosen
@@ -94,10 +104,9 @@ def project(
         return Fitted(np.zeros(0), np.zeros((groups.size, 0)), "too few doses in the cohort")
     inverse = np.linalg.inv(gram)
     coef = inverse @ (phi.T @ (w * one.r[pick]))
-    of_own = (phi * (w * (one.r[pick] - phi @ coef))[:, None]) @ inverse
+    left = one.r[pick] - phi @ coef
     leaning = inverse @ (phi.T @ (one.x[pick] * w[:, None]))
-    of_other = -one.back @ leaning.T
-    z = groups.add_up(np.concatenate([of_own, of_other]), np.concatenate([own, one.other]))
+    z = by_group(phi, w, left, inverse, own, groups, leverage) - one.back @ leaning.T
     return Fitted(coef, z)
 
 

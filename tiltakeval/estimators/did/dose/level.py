@@ -32,6 +32,7 @@ class Wanted:
     by_cohort: bool
     sampling: bool
     least: int
+    leverage: bool
 
 
 @dataclass
@@ -122,7 +123,7 @@ class Level:
             clusters = np.unique(self.design.cluster[one.own[chosen]]).size
             if not clusters:
                 return Fitted(np.zeros(0), np.zeros((0, 0)), "no unit of this dose")
-        return project(self.design, one, phi, self.groups, chosen)
+        return project(self.design, one, phi, self.groups, chosen, self.wanted.leverage)
 
     def _average(
         self,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimators.did.chosen import Asked
 from tiltakeval.estimators.did.imputed.cells import Imputed, Sharing
 from tiltakeval.estimators.did.imputed.fit import Baseline, along_line, fit_baseline
 from tiltakeval.estimators.did.imputed.pretrend import leads_of, pretrends
@@ -39,6 +40,7 @@ class Choices:
     leave_one_out: bool = False
     plain_mean: bool = False
     sharing: Sharing | None = None
+    asked: Asked | None = None
 
     def check(self) -> None:
         """Raise InputError for a choice there isn't."""
@@ -63,8 +65,9 @@ def treated_cells(design: StaggeredPanel, anticipation: int) -> list[Cell]:
 
 def impute(design: StaggeredPanel, plan: list[Cell], groups: Groups, choices: Choices) -> Rows:
     """All rows, by subgroup and outcome: each subgroup is fitted on its own units."""
-    rows = Rows(design, groups, choices.balance, choices.divisor, MISSING)
+    rows = Rows(design, groups, choices.balance, choices.divisor, MISSING, asked=choices.asked)
     rows.notes["not_imputed"] = []
+    rows.notes["leads_from"] = "all untreated rows before them"
     leads = leads_of(design, choices.anticipation, choices.leads)
     for label, inside in levels_of(design):
         units = np.flatnonzero(inside)

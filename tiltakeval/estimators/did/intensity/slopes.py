@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.intensity import IntensityRollout
+from tiltakeval.estimators.did.dose.leverage import by_group
 from tiltakeval.estimators.did.intensity.rows import Row
 from tiltakeval.estimators.did.level import Support, too_few
 from tiltakeval.estimators.did.plan import Cell
@@ -48,6 +49,7 @@ class Slopes:
     x: Floats
     groups: Groups
     least: int
+    leverage: bool
 
     def __call__(self, predicted: Floats) -> list[Row]:
         """Rows by cohort and period, and averages that weigh by predicted participants."""
@@ -77,15 +79,13 @@ class Slopes:
             side = "in the cohort" if one is None else "to compare with"
             reason = f"predicted participation doesn't vary, or is collinear, among units {side}"
             return Fitted(cell, support, reason=reason)
-        z = self.groups.add_up(
-            np.concatenate([one[1], -theirs[1]])[:, None], np.concatenate([own, other])
-        )[:, 0]
+        z = one[1] - theirs[1]
         mass = design.weight[own] * predicted[own]
         held = self.groups.add_up(mass[:, None], own)[:, 0]
         return Fitted(cell, support, one[0] - theirs[0], z, float(mass.sum()), held)
 
     def _slope(self, at: Ints, dy: Floats, predicted: Floats) -> tuple[float, Floats] | None:
-        """The slope of changes on the prediction among units ``at`` [m], and its influence [m]."""
+        """The slope of changes on the prediction among units ``at`` [m], and its influence [size]."""
         x = np.column_stack([predicted[at], np.ones(at.size), self.x[at]])
         w = self.design.weight[at]
         gram = x.T @ (x * w[:, None])
@@ -93,7 +93,8 @@ class Slopes:
             return None
         inverse = np.linalg.inv(gram)
         coef = inverse @ (x.T @ (w * dy[at]))
-        return float(coef[0]), (x @ inverse[:, 0]) * w * (dy[at] - x @ coef)
+        z = by_group(x, w, dy[at] - x @ coef, inverse, at, self.groups, self.leverage)
+        return float(coef[0]), z[:, 0]
 
     def _row(self, one: Fitted) -> Row:
         labels = {

@@ -55,15 +55,16 @@ def fit_cohort(
     treated: float,
     zeta: float | None = None,
     noise: float | None = None,
-    start: tuple[Floats, Floats] | None = None,
+    start: Floats | None = None,
     solver: Solver = "exact",
 ) -> CohortFit:
     """Weights and effects for a cohort with mean path ``mean`` [T] against ``others`` [N, T].
 
     ``weight`` [N] > 0 counts comparison units: a unit of weight 2 is two units (a draw of the bootstrap
     has such). ``before`` and ``after`` [T] are the periods the weights look at, ``treated`` the number
-    of treated units. ``noise`` and ``zeta`` may be those of another sample, ``start`` its weights, from
-    which the search for these goes out. ``solver``: the exact weights, or those R's synthdid stops at.
+    of treated units. ``noise`` and ``zeta`` may be those of another sample, ``start`` its weights of
+    periods, from which the search for these goes out. ``solver``: the exact weights, or those R's
+    synthdid stops at.
     """
     pre, post = others[:, before], others[:, after]
     periods = pre.shape[1]
@@ -81,7 +82,7 @@ def fit_cohort(
             a, b = a - a.mean(axis=0), b - b.mean()
         floor = _FLOOR * max(float((a * a).sum(axis=0).max()), usual)
         ridge = np.maximum(periods * zeta**2 / weight, floor)
-        found = _solved(a, b, ridge, None if start is None else start[0], solver, noise, periods)
+        found = _solved(a, b, ridge, None, solver, noise, periods)
         omega, gaps[0] = found.weights, found.gap
     if method == "sdid":
         target = post.mean(axis=1)
@@ -90,7 +91,7 @@ def fit_cohort(
         b = (target - plain @ target) * root
         floor = _FLOOR * max(float((a * a).sum(axis=0).max()), usual)
         ridge = np.full(periods, max((TINY * noise) ** 2, floor))
-        found = _solved(a, b, ridge, None if start is None else start[1], solver, noise, 1)
+        found = _solved(a, b, ridge, start, solver, noise, 1)
         lam, gaps[1] = found.weights, found.gap
     if method == "sc":
         lam = np.zeros(periods)
@@ -108,7 +109,7 @@ def _solved(
     rows: int,
 ) -> OnSimplex:
     if solver == "frank_wolfe":
-        return frank_wolfe(a, b, ridge, stop=rows * (_STOP * noise) ** 2, start=start)
+        return frank_wolfe(a, b, ridge, stop=rows * (_STOP * noise) ** 2)
     return on_simplex(a, b, ridge, None if start is None else start > 0)
 
 

@@ -112,6 +112,7 @@ def fits(problem: Problem, known: Sequence[CohortFit] | None = None) -> list[Coh
                 treated=float(mine.size),
                 zeta=problem.zeta if old is None else old.zeta,
                 noise=None if old is None else old.noise,
+                start=None if old is None else old.lam,
                 solver=problem.solver,
             )
         )

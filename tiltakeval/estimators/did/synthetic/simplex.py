@@ -68,7 +68,6 @@ def frank_wolfe(
     ridge: Floats,
     *,
     stop: float,
-    start: Floats | None = None,
     short: int = 100,
     long: int = 10_000,
 ) -> OnSimplex:
@@ -77,8 +76,7 @@ def frank_wolfe(
     quarter of the largest are set to zero, and then up to ``long``."""
     k = a.shape[1]
     size = float(np.einsum("mk,mk->k", a, a).max(initial=0.0) + b @ b + ridge.max(initial=0.0))
-    x = np.full(k, 1.0 / k) if start is None else start
-    x, first = _steps(a, b, ridge, x, stop, short)
+    x, first = _steps(a, b, ridge, np.full(k, 1.0 / k), stop, short)
     x = np.where(x <= x.max() / 4, 0.0, x)
     x, second = _steps(a, b, ridge, x / x.sum(), stop, long)
     return OnSimplex(x, _gap(_slope(a, b, ridge, x), x, size), first + second)
@@ -185,7 +183,7 @@ def _by_qr(a: Floats, b: Floats, ridge: Floats) -> Floats:
     )  # the reflection that takes ones to the first axis; Z is its other columns
     root = np.sqrt(ridge)
     stack = np.concatenate([a, np.diag(root)])
-    turned = (stack - 2 * np.outer(stack @ v, v))[:, 1:]
+    turned = (stack - np.outer(2 * (stack @ v), v))[:, 1:]
     right = np.concatenate([b, np.zeros(k)]) - stack @ np.full(k, 1.0 / k)
     q, r = np.linalg.qr(turned)
     u = np.concatenate([[0.0], linalg.solve_triangular(r, q.T @ right)])

@@ -16,6 +16,7 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.duration.grouped_hazard_fit import Columns, Transition
 from tiltakeval.estimators.duration.months.consequences import consequences
 from tiltakeval.estimators.duration.months.law import Numbers, by_differences
+from tiltakeval.estimators.duration.months.observed import with_observed
 from tiltakeval.estimators.duration.months.of_fit import Question, labels_of, without
 from tiltakeval.estimators.duration.months.paths import Rates
 from tiltakeval.estimators.duration.months.stages import Stages, few, programmes_of, stages_of
@@ -171,8 +172,11 @@ def months_of_grouped(fit: GroupedFit, question: Question, *, length: float) -> 
             )
             if fit.subgroup != "all" and _lacks(law, names):
                 raise InputError("too few in the subgroup", where=fit.subgroup)
-            yield consequences(
+            found = consequences(
                 law, months=question.months, windows=question.windows, amounts=question.amounts
+            )
+            yield with_observed(
+                found, design, stages, law.exits, months=question.months, month=question.month
             )
         except InputError:
             if fit.subgroup == "all":

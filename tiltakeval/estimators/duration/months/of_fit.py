@@ -19,6 +19,7 @@ from tiltakeval.estimators.duration.mixture.report import Part
 from tiltakeval.estimators.duration.months.consequences import REMAINING, consequences
 from tiltakeval.estimators.duration.months.law import Averaged
 from tiltakeval.estimators.duration.months.mixture_law import exits_of, law_of
+from tiltakeval.estimators.duration.months.observed import with_observed
 from tiltakeval.estimators.duration.months.stages import programmes_of, stages_of
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -122,8 +123,11 @@ def months_of(
                 for one in information
             )
             law = laws[0] if len(laws) == 1 else Averaged(laws, weights)
-            yield consequences(
+            found = consequences(
                 law, months=question.months, windows=question.windows, amounts=question.amounts
+            )
+            yield with_observed(
+                found, design, stages, law.exits, months=question.months, month=question.month
             )
         except InputError:
             if part.label == "all":

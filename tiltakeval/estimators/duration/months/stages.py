@@ -87,7 +87,7 @@ def stages_of(
         if columns and not in_stage[stage].any():
             raise InputError("nobody has this status", where=", ".join(columns))
     waits = bool(names["waiting"])
-    spell = _spells(design)
+    spell = spells_of(design)
     begun = in_stage["waiting"] | in_stage["inside"] if waits else in_stage["inside"]
     row = _first_of(spell, begun)
     entered = {stage: _since(design, spell, flags) for stage, flags in in_stage.items()}
@@ -132,7 +132,7 @@ def few(stages: Stages) -> Stages:
     return replace(stages, row=stages.row[at], elapsed=stages.elapsed[at])
 
 
-def _spells(design: EventHistory) -> Ints:
+def spells_of(design: EventHistory) -> Ints:
     """Number of every row's spell (a person's, where there is one)."""
     if design.spell is None:
         return design.person

@@ -13,6 +13,8 @@ from tiltakeval.estimators.heterogeneity.forest.effects import Prediction
 Floats = NDArray[np.floating]
 MOST = 1.25
 FLOOR = 0.01
+CAUTION = 4.0
+GATE = (2.0, 4.0)
 #: Out-of-bag effects are dependent: without heterogeneity, slope / error has about this standard
 #: deviation (1.5-1.7 over 40 samples of 2,000 units in five arms, benchmarks/causal_forest.py).
 WIDER = 1.6
@@ -52,9 +54,10 @@ def calibrate(
     """Regress residual outcomes on residual arms and their products with the out-of-bag deviations.
 
     The best linear predictor of Chernozhukov, Demirer, Duflo & Fernandez-Val (2018) with residuals, all
-    arms at once. The factor is the slope times the positive part of 1 - 2 (error / slope)^2 (James &
-    Stein; error before it is widened, doubled variance), between 0 and ``MOST``: noise is pulled all
-    the way to the average.
+    arms at once. The factor is the slope, between 0 and ``MOST``, times the positive part of
+    1 - CAUTION (error / slope)^2 (James & Stein; error before it is widened): noise is pulled all the
+    way to the average. All factors fall to 0 together where the squares of the positive slopes over
+    their errors are, on average over arms, at the lower end of ``GATE``: one arm's luck doesn't count.
     """
     k = effects.shape[1]
     total = weight.sum()
@@ -76,8 +79,10 @@ def calibrate(
     slope[live[k:]] = beta[k:]
     error[live[k:]] = np.sqrt(np.diag(covariance))[k:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        keep = np.where(slope > 0, 1 - 2 * (error / slope) ** 2, 0.0)
-    factor = np.clip(slope, 0.0, MOST) * np.maximum(keep, 0.0)
+        keep = np.where(slope > 0, 1 - CAUTION * (error / slope) ** 2, 0.0)
+    together = float(np.mean((np.maximum(slope, 0.0) / error) ** 2))
+    gate = min(max((together - GATE[0]) / (GATE[1] - GATE[0]), 0.0), 1.0)
+    factor = np.clip(slope, 0.0, MOST) * np.maximum(keep, 0.0) * gate
     return Calibration(
         slope=slope,
         error=error * WIDER,

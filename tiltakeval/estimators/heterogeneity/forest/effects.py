@@ -167,5 +167,6 @@ def bag_covariance(
     # density over upper tail at -ratio, stable for very negative ratios
     hazard = np.sqrt(2 / np.pi) / erfcx(np.clip(-ratio / np.sqrt(2), -25, None))
     variance = scale * (ratio + hazard)
-    root = np.sqrt(np.maximum(variance, 0.0) / np.maximum(total, np.finfo(float).tiny))
+    some = total > 0  # not of rows without a bag
+    root = np.sqrt(np.where(some, np.maximum(variance, 0.0) / np.where(some, total, 1.0), 0.0))
     return np.asarray(between * root[:, :, None] * root[:, None, :])

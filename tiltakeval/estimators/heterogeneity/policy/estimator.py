@@ -13,22 +13,25 @@ from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.heterogeneity.cate import dr_learner
-from tiltakeval.estimators.heterogeneity.policy.costs import TAX_FINANCING, place_costs
+from tiltakeval.estimators.heterogeneity.policy.asked import (
+    Numbers,
+    codes_of,
+    limits_asked,
+    money_asked,
+    small_levels,
+)
+from tiltakeval.estimators.heterogeneity.policy.costs import TAX_FINANCING
 from tiltakeval.estimators.heterogeneity.policy.cuts import choose_cuts
 from tiltakeval.estimators.heterogeneity.policy.drawing import drawn, stability
 from tiltakeval.estimators.heterogeneity.policy.evaluate import (
     TODAY,
+    Training,
     evaluate,
+    scores_without,
     share_lines,
     value_lines,
 )
-from tiltakeval.estimators.heterogeneity.policy.limits import (
-    Limit,
-    budget_limit,
-    capacity_limits,
-    equal_shares,
-    no_loss,
-)
+from tiltakeval.estimators.heterogeneity.policy.limits import Limit
 from tiltakeval.estimators.heterogeneity.policy.rules import (
     ByTree,
     Everyone,
@@ -36,13 +39,12 @@ from tiltakeval.estimators.heterogeneity.policy.rules import (
     LearntTree,
     Random,
     Rule,
-    Units,
-    shares,
     within,
 )
 from tiltakeval.estimators.heterogeneity.policy.statement import LABEL, needed_before_use
 from tiltakeval.estimators.heterogeneity.policy.transitions import transition_lines
 from tiltakeval.estimators.heterogeneity.policy.tree import Search
+from tiltakeval.estimators.heterogeneity.policy.units import Units, shares
 from tiltakeval.estimators.heterogeneity.rows import estimates_of
 from tiltakeval.estimators.heterogeneity.scores import UnitScores, nuisances_for, unit_scores
 from tiltakeval.estimators.numerics.basis import Basis
@@ -52,7 +54,6 @@ from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim
 from tiltakeval.estimators.weighting.pipeline import attrition_after, run_record
 
 Floats = NDArray[np.floating]
-Numbers = str | Sequence[str] | Mapping[str, float]
 RANDOM, TREE, INDIVIDUAL, LIMITED = "rule_random", "rule_tree", "rule_individual", "_limited"
 EVERYONE = "rule_everyone_"
 
@@ -72,12 +73,12 @@ class Policy:
     them) and ``fairness`` add rules that keep them (``…_limited``): ``equal_shares`` of places between
     the levels of ``fairness_by``, within ``fairness_slack``; ``no_loss``: no level has fewer places
     than today less the slack (a share of the level, or places from 1 up). Levels of fewer than
-    ``min_cell`` units aren't held to it, and told. ``costs`` (name=NOK per
-    participant; the catalogue's, where it has them, for ``months`` in the programme) with
-    ``value_per_unit`` (NOK per unit of the outcome; 1 for an outcome in NOK) makes rules maximise, and
-    adds rows of, the net value. ``predictions``: differences of the fitted outcomes, or the scores
-    regressed on covariates (ridge, boosting). Trees are learnt on those and, as far as ``tree_scores``
-    says (1: scores alone; default: as far as they can be trusted, ``rules.trust``), on the scores
+    ``min_cell`` units aren't held to it, and told. ``costs`` (name=NOK per participant; the
+    catalogue's, where it has them, for ``months`` in the programme) with ``value_per_unit`` (NOK per
+    unit of the outcome; 1 for an outcome in NOK) makes rules maximise, and adds rows of, the net value.
+    ``predictions``: differences of the fitted outcomes, or the scores regressed on covariates (ridge,
+    boosting). Trees are learnt on those and, as far as ``tree_scores``
+    says (1: scores alone; default: as far as they can be trusted, ``trust``), on the scores
     themselves, and use ``covariates`` (default all) cut at round numbers into at most ``bins``; see
     ``tree.fit_tree`` for ``depth``, ``search`` and ``cuts`` for what keeps a threshold from being
     somebody's value. ``min_cell``: fewest persons in a leaf and in a cell of the transition table.
@@ -183,35 +184,42 @@ class Policy:
         )
         record = run_record(self, design, nuisances[0])
         attrition = attrition_after(design, nuisances[0])
-        return self.of_scores(scores, run=record, attrition=attrition)
+        training = scores_without(design, options, scores, nuisances)
+        return self.of_scores(scores, training, run=record, attrition=attrition)
 
     def of_scores(
-        self, scores: UnitScores, *, run: Mapping[str, Any] | None = None, attrition: Any = None
+        self,
+        scores: UnitScores,
+        training: Training,
+        *,
+        run: Mapping[str, Any] | None = None,
+        attrition: Any = None,
     ) -> Estimates:
-        """The same from scores that are there already. Raises InputError."""
+        """The same from scores that are there already; ``training(split, fold)`` gives scores computed
+        without a fold, to learn on (``evaluate.scores_without``). Raises InputError."""
         if scores.target != "common":
             raise InputError(
                 "rules are judged on the people they are for, not weighted by overlap",
                 where="target",
                 remedy="Use scores of the common population.",
             )
-        worth, cost = self._money(scores)
+        worth, cost = money_asked(self, scores)
         net = worth is not None
-        limits = self._limits(scores, cost)
+        limits = limits_asked(self, scores, cost)
         rules = self._rules(scores, limits)
 
         def make(split: UnitScores) -> Units:
             predicted = split.fitted
             if self.predictions != "outcomes":
-                effects = dr_learner(split, learner=self.predictions, seed=self.seed)
-                predicted = np.column_stack([np.zeros(split.n), effects])
+                gain = dr_learner(split, learner=self.predictions, seed=self.seed)
+                predicted = np.column_stack([np.zeros(split.n), gain])
             value = 1.0 if worth is None else worth
             charge = cost if net else np.zeros(len(scores.arms))
-            codes = {} if self.fairness_by is None else _codes(scores, self.fairness_by)
+            codes = {} if self.fairness_by is None else codes_of(split, self.fairness_by)
             return Units(
                 reward=value * split.psi - charge,
                 predicted=value * predicted - charge,
-                x=scores.x[:, self._columns(scores)],
+                x=split.x[:, self._columns(scores)],
                 eligible=np.ones(split.psi.shape, dtype=bool),
                 arm=split.arm,
                 weight=split.weight,
@@ -219,7 +227,7 @@ class Policy:
                 codes=codes,
             )
 
-        found = evaluate(scores, rules, make)
+        found = evaluate(scores, rules, make, training)
         learnable = [n for n in rules if n.startswith((TREE, INDIVIDUAL))]
         pairs = [(name, TODAY) for name in rules]
         pairs += [(name, RANDOM) for name in learnable]
@@ -272,7 +280,7 @@ class Policy:
                 for name in rules
                 if name.endswith(LIMITED)
             },
-            "levels_too_small": self._small_levels(scores),
+            "levels_too_small": small_levels(self, scores),
             "excluded": dict(scores.excluded),
         }
         return estimates_of(
@@ -314,92 +322,8 @@ class Policy:
             out[TREE + LIMITED] = replace(tree, limits=limits)
         return out
 
-    def _money(self, scores: UnitScores) -> tuple[float | None, NDArray[np.float64]]:
-        """NOK per unit of the outcome (None: rules maximise the outcome) and costs [A]."""
-        if self.costs is None:
-            return None, np.zeros(len(scores.arms))
-        given = _numbers(self.costs, "costs", words=("catalogue",))
-        cost = place_costs(scores.arms, given, months=self.months, tax_financing=self.tax_financing)
-        if self.value_per_unit is not None:
-            if not np.isfinite(self.value_per_unit):
-                raise InputError("must be a number", where="value_per_unit")
-            return float(self.value_per_unit), cost
-        return (1.0 if scores.labels.unit.lower() == "nok" else None), cost
-
-    def _limits(self, scores: UnitScores, cost: Floats) -> tuple[Limit, ...]:
-        """Capacity, budget and fairness as limits; today's shares are taken as given numbers."""
-        out: list[Limit] = []
-        arms = len(scores.arms)
-        today = np.eye(arms)[scores.arm]
-        if self.capacity is not None:
-            given = _numbers(self.capacity, "capacity", words=("today",))
-            if self.capacity == "today":
-                given = dict(zip(scores.arms[1:], shares(today, scores.weight)[1:].tolist()))
-            out += capacity_limits(scores.arms, given, scores.n)
-        if self.budget is not None:
-            out.append(budget_limit(cost, self.budget / scores.n))
-        if self.fairness_by is not None:
-            codes = _codes(scores, self.fairness_by)[self.fairness_by]
-            levels = scores.subgroups[self.fairness_by].levels
-            w = scores.weight
-            number = np.array([(codes == g).sum() for g in range(len(levels))])
-            size = np.array([w[codes == g].sum() for g in range(len(levels))])
-            size = np.where(number >= self.min_cell, size, 0.0)
-            part = size / w.sum()
-            if self.fairness == "equal_shares":
-                slack = self.fairness_slack
-                out += equal_shares(self.fairness_by, levels, part, arms, slack)
-            else:
-                place = (scores.arm > 0).astype(np.float64)
-                now = np.array([w[codes == g] @ place[codes == g] for g in range(len(levels))])
-                one = self.fairness_slack
-                for g in range(len(levels)):
-                    if size[g] > 0:
-                        alone = np.where(np.arange(len(levels)) == g, part, 0.0)
-                        slack = one if one < 1 else one / number[g]
-                        had = now / np.where(size > 0, size, 1.0)
-                        out += no_loss(self.fairness_by, levels, alone, had, arms, slack)
-        return tuple(out)
-
-    def _small_levels(self, scores: UnitScores) -> list[str]:
-        """Levels of ``fairness_by`` with too few units to be held to a limit."""
-        if self.fairness_by is None:
-            return []
-        group = scores.subgroups[self.fairness_by]
-        number = [int((group.codes == g).sum()) for g in range(len(group.levels))]
-        return [name for name, count in zip(group.levels, number) if count < self.min_cell]
-
     def _uses(self, limits: tuple[Limit, ...], main: str) -> tuple[str, ...]:
         """Traits that the main rule looks at directly when it deals places."""
         if main.startswith(INDIVIDUAL) and any(limit.group for limit in limits):
             return (str(self.fairness_by),)
         return ()
-
-
-def _codes(scores: UnitScores, name: str) -> dict[str, NDArray[np.int64]]:
-    if name not in scores.subgroups:
-        raise unknown("subgroup", name, scores.subgroups, where="fairness_by")
-    return {name: np.asarray(scores.subgroups[name].codes, dtype=np.int64)}
-
-
-def _numbers(given: Numbers | float, where: str, words: Sequence[str]) -> dict[str, float]:
-    """name=number pairs as a mapping; one of ``words`` alone is an empty one. Raises InputError."""
-    if isinstance(given, Mapping):
-        pairs: list[tuple[str, Any]] = list(given.items())
-    else:
-        parts = given.split(",") if isinstance(given, str) else list(np.atleast_1d(given))
-        parts = [str(part).strip() for part in parts]
-        if len(parts) == 1 and parts[0] in words:
-            return {}
-        pairs = [(name.strip(), value) for name, _, value in (p.partition("=") for p in parts)]
-    out = {}
-    for name, value in pairs:
-        try:
-            out[str(name)] = float(value)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"'{name}' has no number",
-                where=where,
-                remedy=f"Write name=number, with commas between, or {' or '.join(words)}.",
-            ) from None
-    return out

@@ -19,83 +19,10 @@ from tiltakeval.estimators.heterogeneity.policy.limited_tree import (
 )
 from tiltakeval.estimators.heterogeneity.policy.limits import Limit, bounds, loads
 from tiltakeval.estimators.heterogeneity.policy.tree import Search
+from tiltakeval.estimators.heterogeneity.policy.trust import trust
+from tiltakeval.estimators.heterogeneity.policy.units import Units
 
 Floats = NDArray[np.floating]
-Ints = NDArray[np.integer]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Units:
-    """n units and A arms, arm 0 no programme.
-
-    ``reward`` [n, A] doubly robust scores in the units the rule maximises (outcome, or NOK less cost);
-    ``predicted`` [n, A] out-of-fold predictions of the same; ``x`` [n, p] covariates; ``eligible``
-    [n, A] what each could enter (arm 0 always); ``arm`` [n] today's; ``weight`` [n]; ``fold`` [n] the
-    fold each is held out in; ``codes`` groupings (fairness) with -1 for missing. Where a unit can't
-    enter an arm, a rule that would offer it gives arm 0, and its reward and prediction are arm 0's.
-    """
-
-    reward: NDArray[np.float64]
-    predicted: NDArray[np.float64]
-    x: NDArray[np.float64]
-    eligible: NDArray[np.bool_]
-    arm: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    fold: NDArray[np.integer]
-    codes: Mapping[str, Ints]
-
-    def __post_init__(self) -> None:
-        n, arms = self.reward.shape
-        shapes = {
-            "predicted": (self.predicted, (n, arms)),
-            "eligible": (self.eligible, (n, arms)),
-            "arm": (self.arm, (n,)),
-            "weight": (self.weight, (n,)),
-            "fold": (self.fold, (n,)),
-            **{f"codes {name}": (codes, (n,)) for name, codes in self.codes.items()},
-        }
-        wrong = [f"{k} is {v.shape}, not {s}" for k, (v, s) in shapes.items() if v.shape != s]
-        if wrong or self.x.shape[0] != n:
-            raise ValueError("arrays disagree: " + "; ".join(wrong or ["x"]))
-        if not self.eligible[:, 0].all():
-            raise InputError(
-                f"{int((~self.eligible[:, 0]).sum())} units can't be without a programme",
-                where="eligible",
-                remedy="Arm 0 must be open to everybody.",
-            )
-        for name in ("reward", "predicted"):
-            array = getattr(self, name)
-            filled = np.where(self.eligible, array, array[:, :1])
-            if not np.isfinite(filled).all():
-                raise InputError(f"missing or infinite numbers in the {name}", where="scores")
-            object.__setattr__(self, name, filled)
-        if not (np.isfinite(self.weight).all() and (self.weight >= 0).all() and self.weight.sum()):
-            raise InputError(
-                "weights must be finite, not negative, and some positive", where="weight"
-            )
-
-    @property
-    def n(self) -> int:
-        """Number of units."""
-        return int(self.arm.size)
-
-    @property
-    def arms(self) -> int:
-        """Number of arms."""
-        return int(self.reward.shape[1])
-
-    def take(self, keep: NDArray) -> Units:
-        """Some of the units."""
-        return Units(
-            reward=self.reward[keep],
-            predicted=self.predicted[keep],
-            x=self.x[keep],
-            eligible=self.eligible[keep],
-            arm=self.arm[keep],
-            weight=self.weight[keep],
-            fold=self.fold[keep],
-            codes={name: codes[keep] for name, codes in self.codes.items()},
-        )
 
 
 class Learnt(Protocol):
@@ -217,36 +144,6 @@ class PricedBest:
         return np.eye(units.arms)[best_of(net, units.eligible)]
 
 
-CELLS = 4
-
-
-def trust(units: Units) -> float:
-    """How far scores are to be trusted above predictions, 0 to 1, from the scores of these people.
-
-    Doubly robust scores are right on average and noisy; predictions are smooth and may be wrong. In
-    quarters of every covariate the mean of score less prediction (of every arm's gain over arm 0) is
-    noise, with its standard error, plus what the predictions miss there. The part that isn't noise,
-    1 - sum of squared errors / sum of squared means, is the positive-part James-Stein factor (Efron &
-    Morris 1973), taken over cells of about the size of a leaf. It goes to 1 as numbers grow, unless the
-    predictions are right.
-    """
-    residual = units.reward - units.predicted
-    gain = residual[:, 1:] - residual[:, :1]
-    w = units.weight / units.weight.sum()
-    square, noise = 0.0, 0.0
-    for j in range(units.x.shape[1]):
-        edges = np.unique(np.quantile(units.x[:, j], np.arange(1, CELLS) / CELLS))
-        cell = np.searchsorted(edges, units.x[:, j], side="left")
-        for c in np.unique(cell):
-            part = np.where(cell == c, w, 0.0)
-            size = part.sum()
-            if size > 0:
-                mean = part @ gain / size
-                square += float((mean**2).sum())
-                noise += float(((part**2) @ (gain - mean) ** 2).sum() / size**2)
-    return float(np.clip(1.0 - noise / square, 0.0, 1.0)) if square > 0 else 0.0
-
-
 @dataclass(frozen=True)
 class ByTree:
     """A tree of at most ``depth`` cuts in a row, within limits; see ``limited_tree``.
@@ -306,30 +203,33 @@ class LearntTree:
         return enterable(dealt.share[node], units.eligible)
 
 
-def cross_fit(rule: Rule, units: Units, *, keep: list[Learnt] | None = None) -> NDArray[np.float64]:
-    """[n, A] probabilities of each arm for everyone by the rule learnt on the other folds.
+def cross_fit(
+    rule: Rule,
+    units: Units,
+    *,
+    training: Mapping[int, Units] | None = None,
+    keep: list[Learnt] | None = None,
+) -> NDArray[np.float64]:
+    """[n, A] probabilities of each arm for everyone by a rule learnt on others.
 
-    Rules that need limits deal a fold's places among that fold. ``keep`` collects the rules learnt.
-    Raises InputError with one fold.
+    ``training[fold]`` are the units the rule for a fold is learnt on, with scores and predictions that
+    never saw the fold's outcomes: cross-fitted anew without it. Left out, the units of the other folds
+    as they are, which is right only where their scores and predictions don't rest on this fold (known
+    truths); cross-fitted ones do. Limited rules deal a fold's places among that fold. ``keep`` collects
+    the rules learnt. Raises InputError with one fold.
     """
     folds = np.unique(units.fold)
     if folds.size < 2:
-        raise InputError(
-            "a rule is never judged where it was learnt: two folds are needed", where="folds"
-        )
+        what = "a rule is never judged where it was learnt: two folds are needed"
+        raise InputError(what, where="folds")
     out = np.empty((units.n, units.arms))
     for fold in folds:
         held = units.fold == fold
-        learnt = rule.learn(units.take(~held))
+        learnt = rule.learn(units.take(~held) if training is None else training[int(fold)])
         if keep is not None:
             keep.append(learnt)
         out[held] = learnt.assign(units.take(held))
     return out
-
-
-def shares(probability: Floats, weight: Floats) -> NDArray[np.float64]:
-    """[A] weighted shares of the arms."""
-    return np.asarray(weight @ probability / weight.sum())
 
 
 def within(
