@@ -301,7 +301,7 @@ def test_a_register_study_has_it_for_its_base_population(
         ('outcome = "pay"', 'outcome = "pay"\nprogrammes = ["ips"]', "unknown programme 'ips'"),
         ('outcome = "pay"', 'outcome = "pay"\nsubgroups = ["sex"]', "fewer than two"),
         ('outcome = "pay"', 'outcome = "pay"\nparts = ["forest"]', "forest"),
-        ('outcome = "pay"', 'outcome = "pay"\n[for_whom.options]\narms = ["a"]', "isn't among"),
+        ('outcome = "pay"', 'outcome = "pay"\n[for_whom.options]\ncompare = ["a"]', "isn't among"),
         ('key = "groups"', 'key = "main"', "'main' is used twice"),
         ('key = "groups"', 'key = "groups"\nanalysis = "other"', "unknown analysis 'other'"),
         ("depth = 2", 'depth = 2\nfairness = "no_loss"', "go together"),

@@ -20,9 +20,10 @@ from tiltakeval.estimators import build
 from tiltakeval.estimators.heterogeneity.cate import dr_learner
 from tiltakeval.estimators.heterogeneity.estimator import Heterogeneity
 from tiltakeval.estimators.heterogeneity.policy import estimator as policies
+from tiltakeval.estimators.heterogeneity.policy.evaluate import Training, scores_without
 from tiltakeval.estimators.heterogeneity.policy.small_cells import KINDS
 from tiltakeval.estimators.heterogeneity.rows import Lines, estimates_of
-from tiltakeval.estimators.heterogeneity.scores import UnitScores, unit_scores
+from tiltakeval.estimators.heterogeneity.scores import UnitScores, nuisances_for, unit_scores
 from tiltakeval.estimators.heterogeneity.sorting import classification, sorted_effects
 from tiltakeval.estimators.weighting.aipw import AIPW
 from tiltakeval.estimators.weighting.nuisance import Nuisance
@@ -113,14 +114,16 @@ def for_whom(
         one = _one_outcome(asked, design)
         arms, few = _compared(one, spec)
         options = asked.heterogeneity.scoring()
-        shared = (nuisance,) if nuisance is not None and _same(options, asked.estimator) else None
-        scores = unit_scores(one, options, arms=arms, nuisances=shared)
+        shared = nuisance is not None and _same(options, asked.estimator)
+        nuisances = (nuisance,) if shared and nuisance else nuisances_for(one, options)
+        scores = unit_scores(one, options, arms=arms, nuisances=nuisances)
         parts = [_effects(asked, scores, threshold=threshold, draws=draws)]
         checks, told = [], dict[str, Any]()
         if asked.policy is not None:
             policy = _fitting(asked.policy, spec, scores)
             assert spec.policy is not None
-            found = policy.of_scores(fewer(scores, spec.policy.units, asked.heterogeneity.seed))
+            less = fewer(scores, spec.policy.units, asked.heterogeneity.seed)
+            found = policy.of_scores(less, _training(one, options, less, nuisances))
             parts.append(_apart(found))
             told = {"main_rule": found.run["policy"]["main"]}
             checks.append(_tree(found.run["policy"], scores, scope, policy))
@@ -142,7 +145,7 @@ def for_whom(
         table = table.assign(
             period=table["period"].mask(table["period"] == "", f"0-{asked.horizon}")
         )
-    run = {"estimator": "heterogeneity", "arms": list(scores.arms), "shared": shared is not None}
+    run = {"estimator": "heterogeneity", "arms": list(scores.arms), "shared": shared}
     return Estimates(table), checks, {**run, **told}
 
 
@@ -233,13 +236,15 @@ def _effects(asked: Asked, scores: UnitScores, *, threshold: int, draws: int) ->
         if test["term"] == BEATS and test["p_value"] < spec.shown_at and test["programme"] != "all"
     ]
     if wanted and good:
-        tau = dr_learner(scores, learner=main.cate, seed=main.seed)
+        tau = dr_learner(scores, learner=main.cate, sequential=True, seed=main.seed)
         if "sorted" in wanted:
             parts.append(_of(sorted_effects(scores, tau, groups=main.groups), good))
         if "classification" in wanted:
-            names = list(main.covariates) or _readable(scores.names)
+            names = list(main.moderators) or _readable(scores.names)
             lines = classification(scores, tau, covariates=names, share=main.most)
-            parts.append(_safe(_of(lines, good), scores, main.most, threshold))
+            parts.append(
+                _safe(_of(lines, good), scores, np.isfinite(tau[:, 0]), main.most, threshold)
+            )
     return estimates_of(
         scores, parts, tests=tests, level=main.level, draws=draws, source="heterogeneity"
     )
@@ -262,15 +267,17 @@ def _readable(names: Sequence[str]) -> list[str]:
     return kept or list(names)
 
 
-def _safe(lines: Lines, scores: UnitScores, share: float, threshold: int) -> Lines:
+def _safe(
+    lines: Lines, scores: UnitScores, known: NDArray[np.bool_], share: float, threshold: int
+) -> Lines:
     """The lines without indicators that few in a group may have, or may lack.
 
-    With weights w of at most W, a weighted mean m over a part ``share`` of all weight rests on at least
-    m share sum(w) / W units.
+    With weights w of at most W, a weighted mean m over a part ``share`` of the weight of those ``known``
+    (with a prediction) rests on at least m share sum(w) / W units.
     """
     x, w = scores.x, scores.weight
     binary = {name for j, name in enumerate(scores.names) if set(np.unique(x[:, j])) <= {0.0, 1.0}}
-    units = share * w.sum() / w.max()
+    units = share * w[known].sum() / w.max()
     least = max(threshold, LEAST)
     lost = {
         (row["programme"], row["outcome"])
@@ -297,6 +304,16 @@ def _fitting(policy: policies.Policy, spec: ForWhom, scores: UnitScores) -> poli
     if isinstance(capacity, Mapping):
         capacity = {name: n for name, n in capacity.items() if name in scores.arms} or None
     return replace(policy, covariates=tuple(dict.fromkeys(columns)), capacity=capacity)
+
+
+def _training(
+    design: CrossSection, options: AIPW, scores: UnitScores, nuisances: Sequence[Nuisance]
+) -> Training:
+    """Scores of the units that rules are judged on, computed anew without a fold: what rules are learnt
+    on. Their models take covariates as they are, which is quick and enough to learn from."""
+    part = replace(design.take(scores.units), weight=scores.weight)
+    folds = [replace(one, fold=split.fold) for one, split in zip(nuisances, scores.splits)]
+    return scores_without(part, replace(options, basis="linear"), scores, folds)
 
 
 def fewer(scores: UnitScores, units: int | None, seed: int) -> UnitScores:

@@ -14,7 +14,7 @@ Part = Literal[
     "tests", "shrunk", "balanced", "calibration", "sorted", "classification", "targeting"
 ]
 #: Options of the estimator `heterogeneity` that have keys of their own here.
-OWN = ("target", "outcome", "horizon", "arms", "parts", "min_arm")
+OWN = ("target", "only_outcome", "only_horizon", "compare", "parts", "min_arm")
 
 
 class Policy(Table):
