@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 
 import numpy as np
-from invented_doses import dose_effect
-from invented_paths import LAGS, path_outcomes, treatment_paths
 
+from tests.estimators.invented_doses import dose_effect
+from tests.estimators.invented_paths import LAGS, path_outcomes, treatment_paths
 from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.design.doses import DosedRollout
 from tiltakeval.design.intensity import IntensityRollout

@@ -12,9 +12,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "estimators"))
 
-from invented_doses import dosed_columns
-from invented_paths import long_columns
-
+from tests.estimators.invented_doses import dosed_columns
+from tests.estimators.invented_paths import long_columns
 from tiltakeval.errors import InputError
 from tiltakeval.study.one_line import estimate_file, settings
 
