@@ -30,6 +30,7 @@ def four_programmes(text: str) -> str:
     """The study with four programmes for nedsatt arbeidsevne, and no contrast of others."""
     text = re.sub(r"(?s)arms = \[\n.*?\]", FOUR, text)
     text = re.sub(r'\[\[contrast\]\]\nprogramme = "\w+"\nagainst = "ips"\n', "", text)
+    text = text.replace(', "hoyere_utdanning",\n]', "\n]")
     return re.sub(r"(?s)\[base.conditions.ips\]\n.*?\n", "", text)
 
 

@@ -127,6 +127,7 @@ def test_every_text_asked_for_exists():
 
 def test_every_check_has_a_name_in_both_languages():
     made_elsewhere = {"arm_sizes", "history_covered", "covariates", "months_observed"}
+    made_elsewhere |= {"for_whom_not_made", "for_whom_programmes", "policy_tree"}
     made_elsewhere |= {"hazard_programmes", "hazard_model", "mass_points", "exit_income"}
     made_elsewhere |= {"mass_points_agree", "small_cohorts", "entry_overridden"}
     made_elsewhere |= {"bacon", "negative_weights", "foreign_weights", "two_way_misleads"}

@@ -39,6 +39,15 @@ estimator = "aipw_att"
 estimands = ["now_vs_wait"]
 outcomes = ["work_unsubsidised", "earnings_nok"]
 subgroups = ["sex"]
+[[for_whom]]
+key = "groups"
+outcome = "work_unsubsidised"
+horizon = 12
+least = 20
+parts = ["tests", "shrunk", "calibration", "sorted", "classification", "targeting"]
+[for_whom.policy]
+covariates = ["age", "education", "worked_24"]
+depth = 1
 [[hazard]]
 key = "elapsed"
 estimator = "grouped_hazard"

@@ -17,6 +17,7 @@ from tiltakeval.study.run import StudyResult, run_study
 
 BOOKS = (
     *("studies/nsw_training", "studies/programme_comparison", "studies/jobless_durations"),
+    "studies/job_corps",
     *("studies/timing_of_events", "studies/enterprise_zones", "studies/kvp_rollout"),
     "tiltakeval/study/template",
 )
@@ -67,6 +68,22 @@ def test_nsw_notebook_agrees_with_the_command_line(root: Path, tmp_path: Path) -
     assert all(check.status == "passed" for check in run.checks if check.key == "agreement")
 
 
+def test_job_corps_notebook_meets_the_published_averages(
+    root: Path, shared: Path, tmp_path: Path
+) -> None:
+    source, data = root / "studies/job_corps", shared / "data/job_corps.csv"
+    text = (source / "study.toml").read_text("utf-8")
+    found = execute(copy_of(source, tmp_path / "corps", text), data=str(data))
+    run = run_study(source, data=data, progress=False)
+    pd.testing.assert_frame_equal(found, run.estimates.table)
+    assert [c.status for c in run.checks if c.key == "agreement"] == ["passed"] * 6
+    assert run.for_whom is not None
+    groups = run.for_whom.table
+    tests = groups[groups["term"] == "test_equal_effects"].set_index("subgroup")["p_value"]
+    assert tests["twenty"] < 0.01 < tests["female"]
+    assert not (groups["term"] == "sorted_effect").any()  # predictions don't beat the average
+
+
 def test_register_notebook_agrees_with_the_command_line(
     root: Path, register: Path, tmp_path: Path
 ) -> None:
@@ -80,6 +97,8 @@ def test_register_notebook_agrees_with_the_command_line(
         (r"(?s)\[\[base\]\]\nstate = \"jobseeker\".*?\n\n", ""),
         (r"(?s)arms = \[\n.*?\]", 'arms = ["aft", "amo"]'),
         (r"(?s)\[base.conditions.ips\]\n.*?\n", ""),
+        (r"(?s)programmes = \[\n.*?\]", 'programmes = ["aft", "amo"]\nleast = 20'),
+        (r"horizon = 24\n", 'horizon = 24\nparts = ["tests", "shrunk", "calibration"]\n'),
         (r"(?s)\[\[contrast\]\]\n.*?\n\n", ""),
         (r"draws = 999", "draws = 199"),
         (r"comparison_units = [\d_]+", "comparison_units = 6_000"),

@@ -50,7 +50,7 @@ def checks(view: View) -> list[Block]:
                 _figure(view, item.threshold),
             ]
         )
-        if not item.key.startswith(("balance", "support", *OVERLAP)):
+        if not item.key.startswith(("balance", "support", "policy_tree", *OVERLAP)):
             table = detail_table(gate, position, view)
             details += [table] if table else []
     tally = {status: sum(i.status == status for i in gate.items) for status in STATUSES}

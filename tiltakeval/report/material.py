@@ -36,8 +36,9 @@ class ReportMaterial:
     ``populations`` orders the populations of the main sections (left out: as they come in
     ``estimates``). ``summary_month`` is the month the answers are given for; ``published`` holds
     published figures for comparison, ``truth`` the known effects of invented data, ``hazards`` what
-    models of the hazard of leaving found. ``units`` names the unit of counts ("person", "unit").
-    ``level`` is that of the study file, ``time_unit`` what horizons are counted in.
+    models of the hazard of leaving found, ``for_whom`` what works for whom. ``units`` names the unit of
+    counts ("person", "unit"). ``level`` is that of the study file, ``time_unit`` what horizons are
+    counted in.
     Raises NotReleasedError for anything not released.
     """
 
@@ -52,6 +53,7 @@ class ReportMaterial:
     truth: Released | None = None
     published: Released | None = None
     hazards: Released | None = None
+    for_whom: Released | None = None
     populations: tuple[str, ...] = ()
     programmes: Mapping[str, Texts] = field(default_factory=dict)
     outcomes: Mapping[str, Texts] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class ReportMaterial:
         require_released(self.estimates, Released, "ReportMaterial.estimates")
         require_released(self.checks, ReleasedChecks, "ReportMaterial.checks")
         require_released(self.attrition, ReleasedAttrition, "ReportMaterial.attrition")
-        for name in ("truth", "published", "hazards"):
+        for name in ("truth", "published", "hazards", "for_whom"):
             value = getattr(self, name)
             if value is not None:
                 require_released(value, Released, f"ReportMaterial.{name}")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tiltakeval.report.blocks import Block, Bullets, Para, Sub
+from tiltakeval.report.for_whom import for_whom_answer
 from tiltakeval.report.rollout_summary import rollout_summary
 from tiltakeval.report.spell_summary import spell_summary
 from tiltakeval.report.view import View, number, upper_first
@@ -34,6 +35,7 @@ def summary(view: View) -> list[Block]:
     blocks += _against(view)
     blocks += spell_summary(view)
     blocks += _without_months(view)
+    blocks += for_whom_answer(view)
     if not blocks:
         return []
     checks = view.material.checks.items

@@ -15,7 +15,7 @@ from tiltakeval.estimates.table import Estimates
 class Found:
     """Estimates with their checks and attrition; ``data`` fingerprints what was read, ``runs`` says
     per analysis what was run, ``facts`` are protocol facts known only afterwards. ``hazards`` are the
-    estimates of models of hazards beside the main ones."""
+    estimates of models of hazards beside the main ones, ``for_whom`` those of what works for whom."""
 
     estimates: Estimates
     checks: tuple[Check, ...]
@@ -25,5 +25,6 @@ class Found:
     truth: Estimates | None = None
     published: Estimates | None = None
     hazards: Estimates | None = None
+    for_whom: Estimates | None = None
     synthetic: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ import numpy as np
 import pandas as pd
 
 from tiltakeval.design.columns import frame_fingerprint
+from tiltakeval.disclosure.rules import load_rules
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.agree import agree
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.study.designs import design_of
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
+from tiltakeval.study.for_whom import Asked, for_whom, prepared
 from tiltakeval.study.found import Found
 from tiltakeval.study.hazard_rows import OBSERVED, follows, named, points_checks, told
 from tiltakeval.study.sources import compare, derive, read_source
+from tiltakeval.study.spec_cross_section import CrossSectionStudy
 from tiltakeval.study.spec_file import FileStudy, Published, Sample
 from tiltakeval.study.stages import Stages
 
@@ -119,6 +123,7 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
         )
         for analysis in spec.analyses
     }
+    asked, beside = _asked(spec, estimators), []
     frames: dict[str, pd.DataFrame] = {}
     read: dict[str, Any] = {}
     with stages.stage("samples"):
@@ -147,6 +152,15 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
                 )
             parts.append(estimates)
             runs[analysis.key] = dict(run_of)
+        for one in asked:
+            if one.spec.analysis == analysis.key:
+                with stages.stage(f"{one.spec.key} (for whom)"):
+                    threshold, draws = load_rules(spec.rules).threshold, spec.inference.draws
+                    groups, more, runs[one.spec.key] = for_whom(
+                        one, design, done.nuisance, threshold=threshold, draws=draws, stages=stages
+                    )
+                checks += more
+                beside += [] if groups is None else [groups]
     found = Estimates.concat(parts)
     published = published_estimates(spec, found) if spec.published else None
     if published is not None:
@@ -158,4 +172,24 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
         data=read,
         runs=runs,
         published=published,
+        for_whom=Estimates.concat(beside) if beside else None,
     )
+
+
+def _asked(spec: FileStudy, estimators: Mapping[str, Any]) -> list[Asked]:
+    """The tables `[[for_whom]]` of a study with a row a unit, each with an analysis."""
+    if not isinstance(spec, CrossSectionStudy):
+        return []
+    out = []
+    for one in spec.for_whom:
+        one = one if one.analysis else one.model_copy(update={"analysis": spec.analysis[0].key})
+        out.append(
+            prepared(
+                one,
+                estimators[str(one.analysis)],
+                defaults(spec.inference, spec.seed),
+                horizon=None,
+                threshold=load_rules(spec.rules).threshold,
+            )
+        )
+    return out

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.design.from_population import design_from_population
+from tiltakeval.disclosure.rules import load_rules
 from tiltakeval.engine import connect
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check
@@ -29,6 +30,7 @@ from tiltakeval.study.estimator import (
     estimator_of,
     scoped,
 )
+from tiltakeval.study.for_whom import Asked, for_whom, prepared
 from tiltakeval.study.found import Found
 from tiltakeval.study.hazards import hazards
 from tiltakeval.study.known_truth import TIMES, known_truth
@@ -44,6 +46,7 @@ class _Gathered:
 
     estimates: list[Estimates] = field(default_factory=list)
     hazards: list[Estimates] = field(default_factory=list)
+    for_whom: list[Estimates] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     attrition: list[Attrition] = field(default_factory=list)
     runs: dict[str, Any] = field(default_factory=dict)
@@ -62,6 +65,7 @@ def run(
         a.key: estimator_of(a.estimator, defaults(spec.inference, spec.seed), a.options)
         for a in spec.models
     }
+    asked = for_whom_asked(spec, estimators)
     opened = open_register(spec, data, work, persons, stages)
     synthetic, truth_of = opened.synthetic, opened.truth_of
     gathered = _Gathered()
@@ -69,7 +73,7 @@ def run(
         registers, findings = read_checked(opened.folder, source, engine, stages)
         gathered.checks += findings
         for base in spec.base:
-            analyse_base(spec, base, registers, estimators, gathered, stages)
+            analyse_base(spec, base, registers, estimators, asked, gathered, stages)
         fingerprint, count = registers.fingerprint, engine.count(registers["persons"])
     truth = None
     if truth_of is not None:
@@ -79,6 +83,7 @@ def run(
     return Found(
         estimates=Estimates.concat(gathered.estimates),
         hazards=Estimates.concat(gathered.hazards) if gathered.hazards else None,
+        for_whom=Estimates.concat(gathered.for_whom) if gathered.for_whom else None,
         checks=tuple(gathered.checks),
         attrition=Attrition.concat(gathered.attrition),
         data={
@@ -102,6 +107,7 @@ def analyse_base(
     base: Base,
     registers: Registers,
     estimators: Mapping[str, Any],
+    asked: Sequence[Asked],
     gathered: _Gathered,
     stages: Stages,
 ) -> None:
@@ -137,7 +143,13 @@ def analyse_base(
                 nuisance = done.nuisance
                 with stages.stage(f"{name}: lock-in"):
                     gather(spec, analysis, design, done, gathered)
-                del design, done
+                del done
+                gc.collect()
+                for one in asked if number == 0 and estimand != AGAINST else ():
+                    if one.spec.analysis == analysis.key:
+                        with stages.stage(f"{base.state}: {one.spec.key} (for whom)"):
+                            gather_for_whom(spec, one, design, nuisance, gathered, stages)
+                del design
                 gc.collect()
         for hazard in spec.hazard:
             with stages.stage(f"{base.state}: {hazard.key} ({hazard.estimator})"):
@@ -151,6 +163,47 @@ def analyse_base(
                     gathered.attrition.append(found.attrition)
     finally:
         population.close()
+
+
+def for_whom_asked(spec: RegisterStudy, estimators: Mapping[str, Any]) -> list[Asked]:
+    """The tables `[[for_whom]]`, each with an analysis and a month. Raises InputError."""
+    first = next((a.key for a in spec.analysis if a.estimands != (AGAINST,)), "")
+    out = []
+    for one in spec.for_whom:
+        one = one if one.analysis else one.model_copy(update={"analysis": first})
+        out.append(
+            prepared(
+                one,
+                estimators[str(one.analysis)],
+                defaults(spec.inference, spec.seed),
+                horizon=summary_month(spec) if one.horizon is None else one.horizon,
+                threshold=load_rules(spec.rules).threshold,
+            )
+        )
+    return out
+
+
+def gather_for_whom(
+    spec: RegisterStudy,
+    asked: Asked,
+    design: CrossSection,
+    nuisance: Any,
+    gathered: _Gathered,
+    stages: Stages,
+) -> None:
+    """What works for whom, with the units of an analysis that has just been made."""
+    found, checks, told = for_whom(
+        asked,
+        design,
+        nuisance,
+        threshold=load_rules(spec.rules).threshold,
+        draws=spec.inference.draws,
+        stages=stages,
+    )
+    gathered.checks += checks
+    gathered.runs[f"{asked.spec.key}/{design.population}"] = told
+    if found is not None:
+        gathered.for_whom.append(found)
 
 
 def summary_month(spec: RegisterStudy) -> int:

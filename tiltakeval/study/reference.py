@@ -115,6 +115,9 @@ def _inner_tables(
 ) -> typing.Iterator[tuple[str, type[BaseModel], bool]]:
     for name, field in model.model_fields.items():
         annotation = field.annotation
+        if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+            kinds = [part for part in typing.get_args(annotation) if part is not type(None)]
+            annotation = kinds[0]
         many = typing.get_origin(annotation) is tuple
         inner = typing.get_args(annotation)[0] if many else annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):

@@ -42,6 +42,7 @@ class StudyResult:
     truth: Estimates | None = None
     published: Estimates | None = None
     hazards: Estimates | None = None
+    for_whom: Estimates | None = None
     synthetic: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,6 +79,7 @@ def run_study(
         truth=found.truth,
         published=found.published,
         hazards=None if found.hazards is None else found.hazards.assign(study=spec.slug),
+        for_whom=None if found.for_whom is None else found.for_whom.assign(study=spec.slug),
         synthetic=found.synthetic,
         facts=found.facts,
         manifest=manifest(
@@ -130,8 +132,9 @@ def write_outputs(result: StudyResult, out: Path, *, progress: bool = False) -> 
             "estimates": release_estimates(result.estimates, rules),
             "attrition": release_attrition(result.attrition, rules),
         }
-        if result.hazards is not None:
-            released["hazards"] = release_estimates(result.hazards, rules)
+        for name, beside in (("hazards", result.hazards), ("for_whom", result.for_whom)):
+            if beside is not None:
+                released[name] = release_estimates(beside, rules)
         for name, value in (("truth", result.truth), ("published", result.published)):
             if value is not None:
                 released[name] = release_estimates(value, rules, uncounted="allow")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from tiltakeval.errors import InputError, InputErrors
 from tiltakeval.study.spec_file import FileStudy, SampleAnalysis
-from tiltakeval.study.spec_parts import Table
+from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors
+from tiltakeval.study.spec_parts import Table, repeated
 
 __all__ = ["Columns", "CrossSectionStudy"]
 
@@ -39,3 +41,25 @@ class CrossSectionStudy(FileStudy):
     level: Literal["cross_section"] = Field(description="cross_section")
     columns: Columns = Field(description="what the columns are")
     analysis: tuple[SampleAnalysis, ...] = Field(min_length=1, description="analyses")
+    for_whom: tuple[ForWhom, ...] = Field(
+        (), description="what works for whom, and rules that deal places"
+    )
+
+    @model_validator(mode="after")
+    def _for_whom(self) -> CrossSectionStudy:
+        groupings = tuple(self.columns.subgroups)
+        outcomes = tuple(self.columns.outcomes)
+        errors = for_whom_errors(
+            self.for_whom,
+            analyses={a.key: (a.outcomes or outcomes, groupings) for a in self.analysis},
+            programmes=[self.columns.programme],
+            last=None,
+        )
+        keys = [one.key for one in self.for_whom]
+        taken = [key for key in keys if key in [a.key for a in self.analysis]]
+        twice = repeated(keys) or next(iter(taken), None)
+        if twice:
+            errors.append(InputError(f"the key '{twice}' is used twice"))
+        if errors:
+            raise ValueError(InputErrors(errors, title="the study contradicts itself"))
+        return self

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors
 from tiltakeval.study.spec_hazard import Hazard
 from tiltakeval.study.spec_parts import (
     Covariate,
@@ -169,6 +170,9 @@ class RegisterStudy(Table):
     analysis: tuple[Analysis, ...] = Field(min_length=1, description="analyses")
     contrast: tuple[Contrast, ...] = Field((), description="programmes against one another")
     hazard: tuple[Hazard, ...] = Field((), description="models of the hazard of leaving")
+    for_whom: tuple[ForWhom, ...] = Field(
+        (), description="what works for whom, and rules that deal places"
+    )
     sampling: Sampling = Field(Sampling(), description="sampling of comparison person-months")
     inference: Inference = Field(Inference(), description="errors, intervals and bands")
     checks: Thresholds = Field(Thresholds(), description="limits of the checks")
@@ -191,7 +195,7 @@ class RegisterStudy(Table):
 
     @model_validator(mode="after")
     def _consistent(self) -> RegisterStudy:
-        errors = [*self._key_errors(), *self._comparison_errors()]
+        errors = [*self._key_errors(), *self._comparison_errors(), *self._for_whom_errors()]
         if all(self.primary not in analysis.estimands for analysis in self.analysis):
             errors.append(InputError(f"no analysis estimates the primary estimand {self.primary}"))
         late = [w for w in self.lock_in.windows if w > self.population.horizon]
@@ -207,13 +211,25 @@ class RegisterStudy(Table):
 
     def _key_errors(self) -> list[InputError]:
         errors = []
-        twice = repeated([model.key for model in self.models])
+        twice = repeated([model.key for model in (*self.models, *self.for_whom)])
         if twice:
             errors.append(InputError(f"the key '{twice}' is used twice"))
         twice = repeated([base.state for base in self.base])
         if twice:
             errors.append(InputError(f"base state '{twice}' is given twice"))
         return errors
+
+    def _for_whom_errors(self) -> list[InputError]:
+        """Tables that ask for what no analysis has."""
+        known = {
+            a.key: (a.outcomes, a.subgroups) for a in self.analysis if a.estimands != (AGAINST,)
+        }
+        return for_whom_errors(
+            self.for_whom,
+            analyses=known,
+            programmes=list(dict.fromkeys(arm for base in self.base for arm in base.arms)),
+            last=self.population.horizon,
+        )
 
     def _comparison_errors(self) -> list[InputError]:
         """What is wrong with programmes against one another."""
