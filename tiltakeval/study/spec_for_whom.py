@@ -41,7 +41,7 @@ class Policy(Table):
         0.02, ge=0, description="how far apart shares may be, or how much smaller than today's"
     )
     units: int | None = Field(
-        25_000,
+        10_000,
         ge=1_000,
         description="most units without a programme that rules are learnt and judged on, drawn by the "
         "study's seed and weighted to all; every participant is kept",
