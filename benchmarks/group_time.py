@@ -62,7 +62,7 @@ def long_file(units: int) -> pd.DataFrame:
 def ours(df: pd.DataFrame, draws: int, comparison: str) -> dict[str, Any]:
     """Reading and estimating apart; effects and errors for comparison."""
     import tiltakeval
-    from tiltakeval.design.staggered import staggered_from_frame
+    from tiltakeval.design.staggered_read import staggered_from_frame
     from tiltakeval.estimators import build
 
     estimator = build("group_time_att", comparison=comparison, bands=draws > 0, draws=draws or 999)

@@ -56,7 +56,7 @@ def long_file(units: int) -> pd.DataFrame:
 def ours(df: pd.DataFrame, key: str) -> dict[str, Any]:
     """Reading and estimating apart."""
     import tiltakeval
-    from tiltakeval.design.staggered import staggered_from_frame
+    from tiltakeval.design.staggered_read import staggered_from_frame
     from tiltakeval.estimators import build
 
     options = {"stacked": {"before": 4, "after": 4}}.get(key, {})

@@ -123,7 +123,7 @@ def long_file() -> Any:
 
 def run_ours() -> None:
     """CPU seconds of reading the frame and estimating everything."""
-    from tiltakeval.design.staggered import staggered_from_frame
+    from tiltakeval.design.staggered_read import staggered_from_frame
     from tiltakeval.estimators import build
 
     frame = long_file()

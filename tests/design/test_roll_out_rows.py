@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from tiltakeval.design.columns import unit_of
-from tiltakeval.design.staggered import staggered_from_frame
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.design.staggered_rows import changing, numbered, repeated
 
 

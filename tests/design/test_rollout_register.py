@@ -10,7 +10,7 @@ import pytest
 
 from tiltakeval.design.from_population import design_from_population
 from tiltakeval.design.rollout_register import composition_of, panel_of, rollout_from_registers
-from tiltakeval.design.staggered import staggered_from_frame
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.diagnostics.rollout import pretrend
 from tiltakeval.engine import connect
 from tiltakeval.errors import InputError

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.errors import InputError
 from tiltakeval.study.one_line import DESIGNS
 

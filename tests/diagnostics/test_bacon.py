@@ -12,7 +12,8 @@ import pytest
 from invented_rollouts import make_rollout
 from scipy.optimize import LinearConstraint, minimize
 
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.diagnostics.bacon import bacon, goodman_bacon
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.diagnostics.twfe_weights import twfe_weights

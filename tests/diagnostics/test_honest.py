@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.diagnostics.honest.breakdown import relative_breakdown, smooth_breakdown
 from tiltakeval.diagnostics.honest.checks import pretrend_power as checked_power
 from tiltakeval.diagnostics.honest.checks import robust_to_trends

@@ -15,7 +15,8 @@ from scipy import stats
 
 from tiltakeval.cli import main
 from tiltakeval.design.cross_section import Subgroup
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.diagnostics.treated_clusters import treated_clusters
 from tiltakeval.errors import InputError

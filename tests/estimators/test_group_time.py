@@ -13,7 +13,8 @@ from invented_rollouts import COHORTS, PERIODS, effect, make_rollout
 from scipy import stats
 
 from tiltakeval.cli import main
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast, with_bands

@@ -117,7 +117,7 @@ def test_persons_followed_are_a_special_case() -> None:
     long = pd.concat(
         [df.assign(year=t, y=df.y + 0.1 * t * df.x, person=range(300)) for t in range(1, 6)]
     )
-    from tiltakeval.design.staggered import staggered_from_frame
+    from tiltakeval.design.staggered_read import staggered_from_frame
 
     panel = staggered_from_frame(long, unit="person", period="year", first="start", outcome="y")
     one = att().estimate(panel).table

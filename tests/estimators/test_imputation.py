@@ -12,7 +12,8 @@ import pytest
 from invented_rollouts import COHORTS, PERIODS, effect, make_rollout
 
 from tiltakeval.cli import main
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.diagnostics.honest.checks import pretrend_power, robust_to_trends
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tiltakeval.cli import main
-from tiltakeval.design.staggered import staggered_from_frame
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.estimators import build
 from tiltakeval.study.spec_rollout import RolloutColumns
 

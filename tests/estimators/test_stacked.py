@@ -12,7 +12,8 @@ import pytest
 from invented_rollouts import effect, make_rollout
 
 from tiltakeval.cli import main
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import build
 

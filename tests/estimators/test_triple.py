@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from tiltakeval.cli import main
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import build

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.columns import listed, require_columns
 from tiltakeval.design.panel_rows import Errors
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.errors import InputError
 
 Floats = NDArray[np.float64]

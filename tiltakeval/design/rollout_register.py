@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tiltakeval.design.staggered import StaggeredPanel, staggered_from_frame
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.population.rollout import CHARACTERISTICS, OfficePeriods, office_periods

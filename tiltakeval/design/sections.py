@@ -23,13 +23,15 @@ from tiltakeval.design.panel_rows import Errors
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.design.staggered_rows import (
     fingerprint_of,
-    first_by_group,
-    first_treated,
-    group_declared,
     number_column,
     periods_of,
     places,
     weights_of,
+)
+from tiltakeval.design.staggered_starts import (
+    first_by_group,
+    first_treated,
+    group_declared,
 )
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.attrition import Attrition

@@ -12,7 +12,7 @@ from tiltakeval.design.durations import Durations
 from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
-from tiltakeval.design.staggered import staggered_from_frame
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import ESTIMATORS
 from tiltakeval.study.spec_cross_section import CrossSectionStudy

@@ -19,7 +19,7 @@ from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.intensity import intensity_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
-from tiltakeval.design.staggered import staggered_from_frame
+from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.design.treatment_paths import paths_from_frame
 from tiltakeval.diagnostics.honest.robust import lines_of
 from tiltakeval.errors import InputError, unknown

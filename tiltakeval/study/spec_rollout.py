@@ -71,7 +71,7 @@ class RolloutColumns(Table):
 
     @model_validator(mode="after")
     def _start_declared_once(self) -> RolloutColumns:
-        from tiltakeval.design.staggered_rows import group_declared  # which imports pandas
+        from tiltakeval.design.staggered_starts import group_declared  # which imports pandas
 
         try:
             group_declared(self.first, self.treated, self.group, self.date, where="columns")

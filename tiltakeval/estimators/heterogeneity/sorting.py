@@ -68,9 +68,10 @@ def classification(
 ) -> Lines:
     """Mean covariates of the ``share`` most and least affected by every programme, and differences.
 
-    Rows have the covariate as outcome, the outcome affected as period, terms ``mean_most``, ``mean_least``, ``mean_difference``
-    (classification analysis: Chernozhukov, Demirer, Duflo & Fernandez-Val 2018). Who belongs to a
-    group is taken as predicted: it describes the prediction, not the unknown effects.
+    Rows have the covariate as outcome, the outcome affected as period, and terms ``mean_most``,
+    ``mean_least``, ``mean_difference`` (classification analysis: Chernozhukov, Demirer, Duflo &
+    Fernandez-Val 2018). Who belongs to a group is taken as predicted: it describes the prediction, not
+    the unknown effects.
     """
     if not 0 < share <= 0.5:
         raise InputError("the share must be above 0 and at most a half", where="share")
