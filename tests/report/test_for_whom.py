@@ -178,3 +178,31 @@ def test_the_short_answer_gets_one_sentence() -> None:
     )
     answer = re.search(r'(?s)<section id="answer".*?</section>', build_report(material, "en"))
     assert answer and answer[0].count("work differently for different groups of jobseekers") == 1
+
+
+def test_a_second_cut_of_a_covariate_says_all_that_the_first_did() -> None:
+    nodes = pd.DataFrame(
+        {
+            "node": [0, 1, 2, 3, 4],
+            "covariate": ["age", "", "age", "", ""],
+            "kind": ["whole", "leaf", "whole", "leaf", "leaf"],
+            "threshold": [30.0, np.nan, 40.0, np.nan, np.nan],
+            "left": [1, -1, 3, -1, -1],
+            "right": [2, -1, 4, -1, -1],
+            "share": [1.0, 0.4, 0.6, 0.3, 0.3],
+            "programme": ["", "amo", "", "none", "amo"],
+            "part": [np.nan, 1.0, np.nan, 1.0, 1.0],
+        }
+    )
+    page = build_report(
+        replace(
+            invented.material(),
+            for_whom=release_estimates(Estimates(tidy(rows())), RULES),
+            checks=release_checks([replace(tree(), detail=nodes)], RULES),
+        ),
+        "en",
+    )
+    said = [one for one in re.findall(r"<strong>([^<]*)</strong>", page) if "Age" in one]
+    assert any("over 30" in one and "at most 40" in one for one in said)
+    assert any("over 40" in one for one in said)
+    assert not any("over 30" in one and "over 40" in one for one in said)

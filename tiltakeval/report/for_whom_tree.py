@@ -169,14 +169,16 @@ def _paths(
     """For every leaf: what is true of those who come to it, and what they are offered."""
     out: list[tuple[str, str]] = []
 
-    def walk(node: int, said: list[str]) -> None:
+    def walk(node: int, said: dict[tuple[str, str], str]) -> None:
         if nodes[node]["left"] < 0:
             offer = f"{_offer(view, rows[node])}{_share(view, rows[node])}"
-            out.append((upper_first(view.words.listed(said)), offer))
+            out.append((upper_first(view.words.listed(list(said.values()))), offer))
             return
         for side in ("left", "right"):
             answer = _answer(rows, (node, side))
-            walk(nodes[node][side], [*said, _condition(view, rows[node], answer)])
+            # a second cut of a covariate on the same side says all that the first did
+            key = (str(rows[node]["covariate"].iloc[0]), answer)
+            walk(nodes[node][side], {**said, key: _condition(view, rows[node], answer)})
 
-    walk(0, [])
+    walk(0, {})
     return out
