@@ -22,7 +22,7 @@ COMMON = "nedsatt_arbeidsevne:programmes"
 
 def text_of(small_study: Path, **changes: str) -> str:
     text = (small_study / "study.toml").read_text("utf-8")
-    text = re.sub(r"(?s)\[\[hazard\]\].*?(?=\[inference\])", "", text)
+    text = re.sub(r"(?s)\[\[for_whom\]\].*?(?=\[inference\])", "", text)
     for old, new in {
         'arms = ["aft", "amo"]': changes.get("arms", THREE),
         'estimands = ["now_vs_wait"]': changes.get("estimands", BOTH),

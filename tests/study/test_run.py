@@ -19,7 +19,7 @@ from tiltakeval.study.synthesize import synthesize
 
 WRITTEN = {
     *("report.nb.html", "report.en.html", "estimates.csv", "attrition.csv", "truth.csv"),
-    "hazards.csv",
+    *("hazards.csv", "for_whom.csv"),
     *("checks.csv", "checks.json", "manifest.json"),
 }
 
