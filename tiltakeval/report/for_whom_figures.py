@@ -61,15 +61,12 @@ def group_forest(
         axes.hlines(place, low, high, color=look.colour, linewidth=3.2, alpha=0.55)
         axes.plot(point, place, linestyle="none", marker=look.marker, color=look.colour,
                   markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, zorder=4)  # fmt: skip
-        drawn = beside["estimate"].reindex(table["subgroup"]).to_numpy(dtype="float64")
-        drawn = drawn * (point / table["estimate"].to_numpy(dtype="float64"))
+        (drawn,) = scaled(beside.reindex(table["subgroup"]), unit, ("estimate",))
         axes.plot(drawn, place - 0.32, linestyle="none", marker="D", color=INK, markersize=4.6,
                   markerfacecolor="white", markeredgewidth=1.2, zorder=5)  # fmt: skip
         if truth is not None:
             known = require_released(truth, Released, "group_forest").table.set_index("subgroup")
-            (true,) = scaled(known, unit, ("estimate",))
-            at = [list(known.index).index(s) if s in known.index else -1 for s in table["subgroup"]]
-            true = np.array([true[i] if i >= 0 else np.nan for i in at])
+            (true,) = scaled(known.reindex(table["subgroup"]), unit, ("estimate",))
             axes.plot(true, place, linestyle="none", marker="|", color=INK, markersize=13,
                       markeredgewidth=1.8, zorder=6)  # fmt: skip
         for at_y in place[~np.isfinite(point)]:

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from tiltakeval.design.doses import DosedRollout
-from tiltakeval.errors import InputError, unknown
+from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import with_bands
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.dose.basis import bins_of, spline_of
 from tiltakeval.estimators.did.dose.fit import excess_of
 from tiltakeval.estimators.did.dose.level import Level, Wanted
 from tiltakeval.estimators.did.level import standard_covariates
-from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.plan import cells, check_options, refuse_no_never
 from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
 from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
 
@@ -168,21 +168,11 @@ class DoseResponse:
                 where="dose_response",
                 remedy="Read the file with doses.doses_from_frame.",
             )
-        for name, valid in _CHOICES.items():
-            if getattr(self, name) not in valid:
-                raise unknown("choice", str(getattr(self, name)), valid, where=name)
-        for name, least in (("anticipation", 0), ("degree", 1), ("knots", 0), ("min_clusters", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is a whole number, at least {least}", where=name)
-        if not 0.5 < self.level < 1:
-            raise InputError("the level must lie between 0.5 and 1", where="level")
-        never = float(design.periods[-1]) + self.anticipation
-        if COMPARISONS[self.comparison] == "never" and not (design.first > never).any():
-            raise InputError(
-                "no unit is never treated",
-                where="comparison",
-                remedy="Say comparison=not_yet to compare with units treated later.",
-            )
+        check_options(
+            self, _CHOICES, {"anticipation": 0, "degree": 1, "knots": 0, "min_clusters": 1}
+        )
+        if COMPARISONS[self.comparison] == "never":
+            refuse_no_never(design, self.anticipation)
 
 
 def _per_dose(row: Beside, unit: str) -> Beside:

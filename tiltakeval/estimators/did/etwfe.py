@@ -9,7 +9,7 @@ from typing import Literal
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.chosen import Averages
-from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.plan import cells, refuse_no_never
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.cells import anticipating, cell_level
@@ -19,7 +19,6 @@ from tiltakeval.estimators.did.two_way.result import (
     Errors,
     check_options,
     every_level,
-    refuse_no_never,
     refuse_varying,
 )
 

@@ -16,7 +16,7 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.cells.section_level import estimate_sections
 from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.level import Level, estimate_level
-from tiltakeval.estimators.did.plan import Cell, cells
+from tiltakeval.estimators.did.plan import Cell, planned, refuse_no_never
 from tiltakeval.estimators.did.result import (
     EXACT_BELOW,
     check_balance,
@@ -97,13 +97,8 @@ class GroupTimeATT(Averages):
         began = time.process_time()
         self._check()
         comparison = COMPARISONS[self.comparison]
-        last = float(design.periods[-1]) + self.anticipation
-        if comparison == "never" and not (design.first > last).any():
-            raise InputError(
-                "no unit is never treated",
-                where="comparison",
-                remedy="Say comparison=not_yet to compare with units treated later.",
-            )
+        if comparison == "never":
+            refuse_no_never(design, self.anticipation)
         if self.covariate_changes and design.varying is None:
             raise InputError(
                 "no covariate that varies with time is declared",
@@ -111,20 +106,12 @@ class GroupTimeATT(Averages):
                 remedy="Say varying = their columns.",
             )
         check_balance(design, self.balance)
-        plan = list(
-            cells(
-                design,
-                comparison=comparison,  # type: ignore[arg-type]
-                base=self.base,
-                anticipation=self.anticipation,
-            )
+        plan = planned(
+            design,
+            comparison=comparison,  # type: ignore[arg-type]
+            base=self.base,
+            anticipation=self.anticipation,
         )
-        if not plan:
-            raise InputError(
-                "no cohort is treated before the comparison is",
-                where="comparison",
-                remedy="Say comparison=not_yet, or leave out what comes before the last cohort.",
-            )
         groups = groups_of(design, len(plan), EXACT_BELOW, sections=True)
         # every side has its own factor with leverage, so that G / (G - 1) is taken out
         divisor = "g_minus_1" if self.divisor == "g_minus_1" else "g"

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from tiltakeval.design.intensity import IntensityRollout
-from tiltakeval.errors import InputError, unknown
+from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.intensity.predict import Model, Prediction, predict
 from tiltakeval.estimators.did.intensity.regression import TwoWay
 from tiltakeval.estimators.did.intensity.rows import Fit, with_prediction
 from tiltakeval.estimators.did.intensity.slopes import Slopes
 from tiltakeval.estimators.did.level import standard_covariates
-from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.plan import cells, check_options, refuse_no_never
 from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
 from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
 
@@ -140,18 +140,6 @@ class Intensity:
                 where="intensity",
                 remedy="Read the file with intensity.intensity_from_frame.",
             )
-        for name, valid in _CHOICES.items():
-            if getattr(self, name) not in valid:
-                raise unknown("choice", str(getattr(self, name)), valid, where=name)
-        for name, least in (("anticipation", 0), ("min_clusters", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is a whole number, at least {least}", where=name)
-        if not 0.5 < self.level < 1:
-            raise InputError("the level must lie between 0.5 and 1", where="level")
-        never = float(design.periods[-1]) + self.anticipation
-        if COMPARISONS[self.comparison] == "never" and not (design.first > never).any():
-            raise InputError(
-                "no unit is never treated",
-                where="comparison",
-                remedy="Say comparison=not_yet to compare with units treated later.",
-            )
+        check_options(self, _CHOICES, {"anticipation": 0, "min_clusters": 1})
+        if COMPARISONS[self.comparison] == "never":
+            refuse_no_never(design, self.anticipation)

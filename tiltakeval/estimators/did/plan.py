@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.errors import InputError, unknown
 
 Floats = NDArray[np.float64]
 Kind = Literal["before", "anticipated", "effect"]
 Comparison = Literal["never", "not_yet", "last"]
 Base = Literal["varying", "universal"]
+NOT_YET = "Say comparison=not_yet to compare with units treated later."
 
 
 @dataclass(frozen=True)
@@ -86,3 +88,38 @@ def compared(starts: Floats, cell: Cell) -> tuple[int, tuple[int, ...]]:
     found = starts > cell.after if cell.only is None else starts == cell.only
     others = np.flatnonzero(found & (starts != cell.cohort))
     return int(own[0]) if own.size else -1, tuple(int(c) for c in others)
+
+
+def planned(
+    design: StaggeredPanel, *, comparison: Comparison, base: Base, anticipation: int
+) -> list[Cell]:
+    """The cells of `cells`. Raises InputError where there are none."""
+    plan = list(cells(design, comparison=comparison, base=base, anticipation=anticipation))
+    if not plan:
+        raise InputError(
+            "no cohort is treated before the comparison is",
+            where="comparison",
+            remedy="Say comparison=not_yet, or leave out what comes before the last cohort.",
+        )
+    return plan
+
+
+def refuse_no_never(design: StaggeredPanel, anticipation: int, remedy: str = NOT_YET) -> None:
+    """Raise InputError unless some unit is untreated, and doesn't anticipate, in all periods."""
+    if not (design.first > float(design.periods[-1]) + anticipation).any():
+        raise InputError("no unit is never treated", where="comparison", remedy=remedy)
+
+
+def check_options(
+    estimator: Any, choices: Mapping[str, Sequence[str]], least: Mapping[str, int]
+) -> None:
+    """Raise InputError for an option that isn't among its choices, a number below its least, or a
+    level that is none."""
+    for name, valid in choices.items():
+        if getattr(estimator, name) not in valid:
+            raise unknown("choice", str(getattr(estimator, name)), valid, where=name)
+    for name, low in least.items():
+        if getattr(estimator, name) < low:
+            raise InputError(f"{name} is a whole number, at least {low}", where=name)
+    if not 0.5 < estimator.level < 1:
+        raise InputError("the level must lie between 0.5 and 1", where="level")

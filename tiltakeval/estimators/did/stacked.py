@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.plan import refuse_no_never
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     every_level,
-    refuse_no_never,
     refuse_varying,
 )
 from tiltakeval.estimators.did.two_way.stacks import Stack, pooled, separate, stacks_of

@@ -12,7 +12,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.chosen import Averages
-from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.plan import cells, refuse_no_never
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.cells import anticipating, cell_level
@@ -22,7 +22,6 @@ from tiltakeval.estimators.did.two_way.result import (
     Errors,
     check_options,
     every_level,
-    refuse_no_never,
     refuse_varying,
 )
 

@@ -13,7 +13,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.group_time import COMPARISONS
-from tiltakeval.estimators.did.plan import cells
+from tiltakeval.estimators.did.plan import planned, refuse_no_never
 from tiltakeval.estimators.did.result import (
     EXACT_BELOW,
     check_balance,
@@ -79,13 +79,8 @@ class TripleDifference:
         self._check()
         name, eligible = eligible_units(design, self.eligible)
         comparison = COMPARISONS[self.comparison]
-        last = float(design.periods[-1]) + self.anticipation
-        if comparison == "never" and not (design.first > last).any():
-            raise InputError(
-                "no unit is never treated",
-                where="comparison",
-                remedy="Say comparison=not_yet to compare with units treated later.",
-            )
+        if comparison == "never":
+            refuse_no_never(design, self.anticipation)
         starting = design.first <= design.periods[-1]
         if not (starting & ~eligible).any() or not (starting & eligible).any():
             side = "ineligible" if (starting & eligible).any() else "eligible"
@@ -96,20 +91,12 @@ class TripleDifference:
                 "may take part.",
             )
         check_balance(design, self.balance)
-        plan = list(
-            cells(
-                design,
-                comparison=comparison,  # type: ignore[arg-type]
-                base=self.base,
-                anticipation=self.anticipation,
-            )
+        plan = planned(
+            design,
+            comparison=comparison,  # type: ignore[arg-type]
+            base=self.base,
+            anticipation=self.anticipation,
         )
-        if not plan:
-            raise InputError(
-                "no cohort is treated before the comparison is",
-                where="comparison",
-                remedy="Say comparison=not_yet, or leave out what comes before the last cohort.",
-            )
         groups = groups_of(design, len(plan), EXACT_BELOW, sections=True)
         rows = Rows(
             design, groups, self.balance, "g_minus_1" if self.divisor == "g_minus_1" else "g"

@@ -37,7 +37,7 @@ from tiltakeval.estimators.heterogeneity.sorting import (
 from tiltakeval.estimators.heterogeneity.targeting import targeting
 from tiltakeval.estimators.numerics.basis import Basis
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
-from tiltakeval.estimators.weighting.aipw import AIPW, LearnerOutcome
+from tiltakeval.estimators.weighting.aipw import AIPW, LearnerOutcome, scoring_of
 from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim
 from tiltakeval.estimators.weighting.pipeline import attrition_after, run_record
 
@@ -119,24 +119,7 @@ class Heterogeneity:
 
     def scoring(self) -> AIPW:
         """The averages' estimator, whose scores these are."""
-        return AIPW(
-            target="overlap" if self.target == "overlap" else "ate",
-            learner_outcome=self.learner_outcome,
-            learner_propensity=self.learner_propensity,
-            basis=self.basis,
-            folds=self.folds,
-            seed=self.seed,
-            seeds=self.seeds,
-            trim=self.trim,
-            floor=self.floor,
-            ridge_propensity=self.ridge_propensity,
-            trees=self.trees,
-            min_leaf=self.min_leaf,
-            cluster=self.cluster,
-            min_arm=self.min_arm,
-            level=self.level,
-            placebo=False,
-        )
+        return scoring_of(self, "overlap" if self.target == "overlap" else "ate")
 
     def nuisance(self, design: CrossSection, *, seed: int | None = None) -> Nuisance:
         """Propensities, folds and groups (of the first seed): what the diagnostics look at."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,13 @@ Floats = NDArray[np.floating]
 LearnerOutcome = Literal["ridge", "products", "forest", "boosting", "ensemble", "best"]
 OUTCOME_LEARNERS = ("ridge", "products", "forest", "boosting", "ensemble", "best")
 PROPENSITY_LEARNERS = ("logit", "forest", "boosting", "ensemble", "best")
+
+
+def scoring_of(estimator: Any, target: TargetName, **own: Any) -> AIPW:
+    """The ``AIPW`` whose scores an estimator rests on: its options of the same names, save ``own``."""
+    shared = {f.name for f in fields(AIPW)} & {f.name for f in fields(estimator)}
+    options = {name: getattr(estimator, name) for name in shared - {"target", "bands", "draws"}}
+    return AIPW(**{**options, "target": target, "placebo": False, **own})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,12 +146,6 @@ def every_level(design: StaggeredPanel) -> Iterator[tuple[str, Bools, int]]:
             yield label, inside, k
 
 
-def refuse_no_never(design: StaggeredPanel, anticipation: int, remedy: str) -> None:
-    """Raise InputError unless some unit is untreated, and doesn't anticipate, in all periods."""
-    if not (design.first > float(design.periods[-1]) + anticipation).any():
-        raise InputError("no unit is never treated", where="comparison", remedy=remedy)
-
-
 def refuse_varying(design: StaggeredPanel) -> None:
     """Raise InputError for covariates that vary with time, which these regressions don't take."""
     if design.varying is not None:

@@ -77,7 +77,9 @@ def econml_forest(
     arms, count = check_arm(arm, n, least=LEAST, weight=w)
     given = None if weight is None else w
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        # the library's own use of its dependencies; what concerns the data is passed on
+        for kind in (FutureWarning, DeprecationWarning):
+            warnings.simplefilter("ignore", kind)
         if m is not None and e is not None:
             mean, odds = check_nuisances(m, e, n, count)
             residual = np.equal.outer(arms, np.arange(1, count)) - odds[:, 1:]

@@ -49,7 +49,7 @@ from tiltakeval.estimators.heterogeneity.rows import estimates_of
 from tiltakeval.estimators.heterogeneity.scores import UnitScores, nuisances_for, unit_scores
 from tiltakeval.estimators.numerics.basis import Basis
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
-from tiltakeval.estimators.weighting.aipw import AIPW, LearnerOutcome
+from tiltakeval.estimators.weighting.aipw import AIPW, LearnerOutcome, scoring_of
 from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim
 from tiltakeval.estimators.weighting.pipeline import attrition_after, run_record
 
@@ -152,23 +152,8 @@ class Policy:
 
     def scoring(self) -> AIPW:
         """The averages' estimator, whose scores these are."""
-        return AIPW(
-            target="ate",
-            learner_outcome=self.learner_outcome,
-            learner_propensity=self.learner_propensity,
-            basis=self.basis,
-            folds=self.folds,
-            seed=self.seed,
-            seeds=self.seeds,
-            trim=self.trim,
-            floor=self.floor,
-            ridge_propensity=self.ridge_propensity,
-            trees=self.trees,
-            cluster=self.cluster,
-            min_arm=self.min_arm,
-            level=self.level,
-            placebo=False,
-        )
+        # its own min_leaf is that of policy trees
+        return scoring_of(self, "ate", min_leaf=AIPW.min_leaf)
 
     def estimate(self, design: CrossSection) -> Estimates:
         """All rows for one outcome at one horizon. Raises InputError."""
