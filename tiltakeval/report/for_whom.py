@@ -157,7 +157,7 @@ def _groups(view: View, part: Released) -> list[Block]:
     legend = [
         ("bar", words("for_whom.legend_own")),
         ("line", words("for_whom.legend_joint")),
-        ("hollow", words("for_whom.legend_shrunk")),
+        ("diamond", words("for_whom.legend_shrunk")),
         ("dashed", words("for_whom.legend_average")),
     ]
     caption = words("for_whom.caption_groups", title=title_of(view, part))

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tiltakeval.estimates.check import Check, Status
+from tiltakeval.population.person_status import OTHER
 
 RATIO = "log_hazard_ratio"
 POINTS, AGREE, FOLLOWS = "mass_points", "mass_points_agree", "hazard_follows"
@@ -106,6 +107,7 @@ def follows(table: pd.DataFrame, scope: Mapping[str, str]) -> list[Check]:
     """
     keys = ["programme", "outcome", "horizon"]
     rows = table[(table["subgroup"] == "all") & table["horizon"].isin(MONTHS)]
+    rows = rows[rows["programme"] != OTHER]  # none of the study's
     observed = rows[rows["term"] == OBSERVED]
     both = rows[rows["term"] == "mean_treated"].merge(observed, on=keys, suffixes=("", "_observed"))
     both["gap"] = (both["estimate"] - both["estimate_observed"]).abs()
