@@ -35,16 +35,6 @@ NO_DETAIL = (
     "treated_clusters",
     *("synthetic_fit", "synthetic_concentration", "comparisons_left_out"),
 )
-#: Kinds of reasons for a cell without estimate, by words in them.
-REASONS = {
-    "no period before": "no_period_before",
-    "is seen in both periods": "not_seen",
-    "no comparison unit": "no_comparison",
-    "too few for": "too_few",
-    "separate the cohort": "separated",
-    "collinear": "collinear",
-    "only ": "too_few",
-}
 
 
 def run_rollout(
@@ -94,7 +84,7 @@ def tellable(check: Check) -> Check:
     sentences of one language: reasons become words of a closed list (the report's ``label.reason``)."""
     detail = check.detail
     if check.key == "cells_not_supported" and detail is not None:
-        reasons = detail["reason"].map(_reason)
+        reasons = detail["kind"].astype(str)
         detail = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
         return replace(check, message={"reasons": sorted(set(reasons))}, detail=detail)
     if detail is not None and check.key == "pretrend_power":
@@ -107,11 +97,6 @@ def tellable(check: Check) -> Check:
 
 def _finite(value: Any) -> bool:
     return not isinstance(value, float) or bool(np.isfinite(value))
-
-
-def _reason(text: str) -> str:
-    """The kind of reason a cell has no estimate for."""
-    return next((key for part, key in REASONS.items() if part in text), "other")
 
 
 def large_cohorts(design: StaggeredPanel, smallest: int) -> tuple[StaggeredPanel, list[Check]]:

@@ -13,6 +13,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.lockin import CUMULATED_UNIT
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Beside, Rows
 from tiltakeval.estimators.did.two_way.against import Weigh, against_cells
@@ -183,12 +184,13 @@ class TwoWayEventStudy:
     def _why(self, design: StaggeredPanel, treated: Bools, estimable: bool) -> str:
         """Why an event time has no estimate, or nothing."""
         if not estimable:
-            return (
+            return Reason(
+                Why.NO_COMPARISON,
                 "event times are collinear with periods: bin the ends (earliest, latest), or add "
-                "units never treated"
+                "units never treated",
             )
         if clusters_of(design, treated).sum() < self.min_clusters:
-            return f"fewer than {self.min_clusters} clusters treated"
+            return Reason(Why.TOO_FEW, f"fewer than {self.min_clusters} clusters treated")
         return ""
 
     def _range(self, sample: Sample) -> tuple[int, int, bool]:

@@ -16,6 +16,7 @@ from tiltakeval.estimators.did.cells.leverage import spread
 from tiltakeval.estimators.did.cells.sorted_units import sort_units
 from tiltakeval.estimators.did.cells.summed import summed_effects
 from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
 
@@ -160,14 +161,14 @@ def standard_covariates(
 def too_few(design: StaggeredPanel, cohort: Ints, others: Ints, least: int) -> str:
     """Why cells have too few units on a side, given the clusters of their units; or nothing."""
     if not cohort.size:
-        return "no unit of the cohort is seen in both periods"
+        return Reason(Why.NOT_SEEN, "no unit of the cohort is seen in both periods")
     if not others.size:
-        return "no comparison unit is left"
+        return Reason(Why.NO_COMPARISON, "no comparison unit is left")
     kind = "unit" if design.cluster_kind == "unit" else f"cluster ({design.cluster_kind})"
     for side, where in ((cohort, "in the cohort"), (others, "to compare with")):
         count = np.unique(side[: 100 * least]).size
         if count < least:  # few among the first: count all
             count = np.unique(side).size
         if count < least:
-            return f"only {count} {kind} {where}"
+            return Reason(Why.TOO_FEW, f"only {count} {kind} {where}")
     return ""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
+from tiltakeval.estimators.did.reasons import Reason, Why
 
 Floats = NDArray[np.float64]
 Kind = Literal["before", "anticipated", "effect"]
@@ -73,7 +74,7 @@ def cells(
                     why = "no period before treatment"
                     if anticipation:
                         why += " and its anticipation"
-                    yield Cell(float(g), t, b, kind, edge, why)
+                    yield Cell(float(g), t, b, kind, edge, Reason(Why.NO_PERIOD_BEFORE, why))
                 continue
             after = edge
             if comparison == "not_yet":

@@ -16,6 +16,7 @@ from tiltakeval.estimators.did.aggregate import Average, Known, Noise, averages
 from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.chosen import Asked
 from tiltakeval.estimators.did.level import Fitted, Level, Support
+from tiltakeval.estimators.did.reasons import Why, why_of
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
@@ -129,6 +130,7 @@ class Rows:
                         "cohort": design.label(cell.cohort),
                         "period": design.label(design.periods[cell.t]),
                         "reason": one.reason,
+                        "kind": str(why_of(one.reason)),
                     }
                 )
             if one.support is not None and one.support.trimmed:
@@ -168,7 +170,7 @@ class Rows:
             if one.reason:
                 self.notes["not_supported"].append(
                     {"subgroup": label, "outcome": name, "cohort": "", "period": "",
-                     **one.labels, "reason": one.reason}
+                     **one.labels, "reason": one.reason, "kind": str(why_of(one.reason))}
                 )  # fmt: skip
 
     def _event(self, one: Fitted) -> int:
@@ -217,7 +219,13 @@ class Rows:
                 key = "averages" if row.known else "not_supported"
                 where = {"subgroup": common["subgroup"], "outcome": common["outcome"], "cohort": ""}
                 self.notes.setdefault(key, []).append(
-                    {**where, "period": row.name, "term": row.term, "reason": row.reason}
+                    {
+                        **where,
+                        "period": row.name,
+                        "term": row.term,
+                        "reason": row.reason,
+                        "kind": str(Why.NO_PART),
+                    }
                 )
             record = {**common, **self._labels(row, common["unit"]), "status": "not_supported"}
             if row.known:

@@ -13,6 +13,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.plan import refuse_no_never
+from tiltakeval.estimators.did.reasons import why_of
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.result import (
@@ -96,6 +97,7 @@ class Stacked:
                 "cohort": design.label(stack.cohort),
                 "period": "",
                 "reason": f"cohort {design.label(stack.cohort)}: {stack.reason}",
+                "kind": str(why_of(stack.reason)),
             }
             for stack in stacks
             if stack.reason

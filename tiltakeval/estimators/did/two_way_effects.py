@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Beside, Rows
 from tiltakeval.estimators.did.two_way.against import against_cells, by_rows
@@ -102,7 +103,7 @@ class TwoWayEffects:
         maps = np.zeros((found.coef.size, 1))
         maps[-1] = 1.0
         if not found.identifies(maps)[0]:
-            reason = "treatment is collinear with periods or covariates"
+            reason = Reason(Why.COLLINEAR, "treatment is collinear with periods or covariates")
             return Beside(labels, support, reason=reason)
         beta = float(found.coef[-1])
         z = summed(sample, blocks, found, maps, groups)[:, 0]

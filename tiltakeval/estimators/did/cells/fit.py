@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.estimators.did.cells.propensity import fit_propensity, weighted_gram
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
@@ -83,13 +84,21 @@ def weigh(
         short = xc.shape[1] - xc.shape[0]
         if short < 0 or (short == 0 and xc.shape[0] > 1):
             return _none(
-                f"{xc.shape[1]} comparison units are too few for {xc.shape[0]} coefficients",
+                Reason(
+                    Why.TOO_FEW,
+                    f"{xc.shape[1]} comparison units are too few for {xc.shape[0]} coefficients",
+                ),
                 dropped,
             )
         sound = independent(other)
         if len(sound) < xc.shape[0]:
             said = ", ".join(names[j - 1] for j in range(1, xc.shape[0]) if j not in sound)
-            return _none(f"covariates are collinear among the comparison units: {said}", dropped)
+            return _none(
+                Reason(
+                    Why.COLLINEAR, f"covariates are collinear among the comparison units: {said}"
+                ),
+                dropped,
+            )
         inverse = np.linalg.inv(other)
     along = xt @ wt / wt.sum()
     shared = {"kept": tuple(kept), "basis": x, "weight": weight, "inverse": inverse}
@@ -104,7 +113,10 @@ def weigh(
     used = score < max_propensity
     odds = np.where(used, wc * score / (1 - score), 0.0)
     if not (odds.sum() > 0):
-        return _none("no comparison unit is like the cohort (propensities near 1)", dropped)
+        return _none(
+            Reason(Why.SEPARATED, "no comparison unit is like the cohort (propensities near 1)"),
+            dropped,
+        )
     share = odds / odds.sum()
     centre = np.zeros_like(share)
     if method == "dr":

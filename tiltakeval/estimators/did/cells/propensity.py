@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
@@ -85,7 +86,7 @@ def _judged(basis: Floats, coef: Floats, treated: int, weight: Floats, null: flo
 
 
 def _failed(reason: str) -> Propensity:
-    return Propensity(np.empty(0), np.empty(0), np.empty(0), reason)
+    return Propensity(np.empty(0), np.empty(0), np.empty(0), Reason(Why.SEPARATED, reason))
 
 
 def _gradient(basis: Floats, score: Floats, treated: int, weight: Floats) -> Floats:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.estimators.did.cells.fit import Method
 from tiltakeval.estimators.did.cells.propensity import fit_propensity, weighted_gram
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
@@ -75,7 +76,9 @@ def fit_section(
             side = (
                 f"{'the cohort' if key[0] else 'the comparison'} {'after' if key[1] else 'before'}"
             )
-            return SectionFit(reason=f"covariates are collinear in {side}: {said}")
+            return SectionFit(
+                reason=Reason(Why.COLLINEAR, f"covariates are collinear in {side}: {said}")
+            )
         inverses[key] = np.asarray(np.linalg.inv(gram), dtype=np.float64)
         betas[key] = inverses[key] @ (xs @ (ws * y[part[key]]))
     odds = np.where(cohort, 0.0, weight)
@@ -88,7 +91,11 @@ def fit_section(
         odds = np.where(~cohort & used, weight * fit.score / (1 - fit.score), 0.0)
         trimmed = int((~used & ~cohort).sum())
         if not all(odds[part[0, s]].sum() > 0 for s in (0, 1)):
-            return SectionFit(reason="no comparison unit is like the cohort (propensities near 1)")
+            return SectionFit(
+                reason=Reason(
+                    Why.SEPARATED, "no comparison unit is like the cohort (propensities near 1)"
+                )
+            )
     own = {s: np.where(part[1, s], weight, 0.0) for s in (0, 1)}
     means = _means(method, own, {s: np.where(part[0, s], odds, 0.0) for s in (0, 1)})
     att, z = 0.0, np.zeros(m)

@@ -13,6 +13,7 @@ from tiltakeval.estimators.did.cells.fit import Method
 from tiltakeval.estimators.did.cells.section_fit import fit_section
 from tiltakeval.estimators.did.level import Fitted, Level, standard_covariates, too_few
 from tiltakeval.estimators.did.plan import Cell, compared
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
@@ -80,7 +81,9 @@ def _fitted(
     after = design.when[at] == cell.t
     for name, mask in (("of the cohort", after[:treated]), ("to compare with", after[treated:])):
         if not (mask.any() and (~mask).any()):
-            return Fitted(cell, reason=f"nobody {name} is seen in one of its periods")
+            return Fitted(
+                cell, reason=Reason(Why.NOT_SEEN, f"nobody {name} is seen in one of its periods")
+            )
     cluster = design.cluster[at]
     reason = too_few(design, cluster[:treated], cluster[treated:], min_clusters)
     if reason:

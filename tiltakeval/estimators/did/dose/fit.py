@@ -16,6 +16,7 @@ from tiltakeval.design.doses import DosedRollout
 from tiltakeval.estimators.did.dose.leverage import by_group
 from tiltakeval.estimators.did.level import Support, too_few
 from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
 
@@ -74,7 +75,9 @@ def excess_of(
     w = design.weight[other]
     gram = basis[other].T @ (basis[other] * w[:, None])
     if other.size < gram.shape[0] or len(independent(gram)) < gram.shape[0]:
-        return _because(empty, "covariates are collinear among the comparison units")
+        return _because(
+            empty, Reason(Why.COLLINEAR, "covariates are collinear among the comparison units")
+        )
     dy = y[:, cell.t] - y[:, cell.b]
     inverse = np.linalg.inv(gram)
     coef = inverse @ (basis[other].T @ (w * dy[other]))

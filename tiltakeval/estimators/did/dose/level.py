@@ -13,6 +13,7 @@ from tiltakeval.design.doses import DosedRollout
 from tiltakeval.estimators.did.dose.averages import Part, average
 from tiltakeval.estimators.did.dose.basis import Bins, Spline
 from tiltakeval.estimators.did.dose.fit import Excess, Fitted, project, support_of
+from tiltakeval.estimators.did.reasons import Reason, Why, together
 from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -122,7 +123,9 @@ class Level:
         if chosen is not None:
             clusters = np.unique(self.design.cluster[one.own[chosen]]).size
             if not clusters:
-                return Fitted(np.zeros(0), np.zeros((0, 0)), "no unit of this dose")
+                return Fitted(
+                    np.zeros(0), np.zeros((0, 0)), Reason(Why.NO_TREATMENT, "no unit of this dose")
+                )
         return project(self.design, one, phi, self.groups, chosen, self.wanted.leverage)
 
     def _average(
@@ -149,9 +152,9 @@ class Level:
         over = self.wanted.by_cohort if by_cohort is None else by_cohort
         found = average(parts, by_cohort=over, sampling=self.wanted.sampling)
         if found is None:
-            return "; ".join(sorted(set(lost))) or "there is no period after the start"
+            return together(lost) or Reason(Why.NOT_SEEN, "there is no period after the start")
         if len(units) < self.wanted.least:
-            return f"only {len(units)} cluster of this dose"
+            return Reason(Why.TOO_FEW, f"only {len(units)} cluster of this dose")
         return found
 
     def _row(

@@ -22,6 +22,7 @@ from tiltakeval.estimators.did.aggregate import Average
 from tiltakeval.estimators.did.imputed.fit import Baseline
 from tiltakeval.estimators.did.level import Fitted, Support
 from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
@@ -137,21 +138,27 @@ class Imputed:
         """Why a cell can't be had, or nothing."""
         used = self.base.used
         if not own.size or rows + lost == 0:
-            return "no unit of the cohort is seen in the period"
+            return Reason(Why.NOT_SEEN, "no unit of the cohort is seen in the period")
         if rows == 0:
             if not used[own].any():
-                return cell.reason or "no unit of the cohort is seen before treatment"
+                return cell.reason or Reason(
+                    Why.NO_PERIOD_BEFORE, "no unit of the cohort is seen before treatment"
+                )
             if not used[:, cell.t].any():
-                return "no untreated unit is seen in the period"
+                return Reason(Why.NO_COMPARISON, "no untreated unit is seen in the period")
             if self.base.z.shape[1] > 1:
-                return "too few untreated units in the period for the covariates, or none connected"
-            return (
-                "no untreated unit connects the period with the cohort's periods before treatment"
+                return Reason(
+                    Why.NO_COMPARISON,
+                    "too few untreated units in the period for the covariates, or none connected",
+                )
+            return Reason(
+                Why.NO_COMPARISON,
+                "no untreated unit connects the period with the cohort's periods before treatment",
             )
         if clusters < max(self.min_clusters, 1 + self.leave_one_out):
             kind = self.design.cluster_kind
             what = "unit" if kind == "unit" else f"cluster ({kind})"
-            return f"only {clusters} {what} in the cohort"
+            return Reason(Why.TOO_FEW, f"only {clusters} {what} in the cohort")
         return ""
 
     def _with_influence(self, fitted: list[Fitted], parts: list[_Cohort]) -> Cells:

@@ -15,6 +15,7 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimators.did.imputed.cells import bits
 from tiltakeval.estimators.did.imputed.fit import Baseline, blocks
 from tiltakeval.estimators.did.level import Support
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
@@ -80,9 +81,14 @@ def pretrends(
         own = np.bincount(design.cluster[units[place[:, e] >= 0]])
         clusters = int((own > 0).sum())
         if e not in free:
-            reason = "can't be told from unit and period effects and later event times"
+            reason = Reason(
+                Why.NO_DIFFERENCE,
+                "can't be told from unit and period effects and later event times",
+            )
         elif clusters < min_clusters:
-            reason = f"only {clusters} with that event time ({design.cluster_kind})"
+            reason = Reason(
+                Why.TOO_FEW, f"only {clusters} with that event time ({design.cluster_kind})"
+            )
         else:
             out.append(Beside(labels, support, float(found[e]), z[:, free.index(e)]))
             continue

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.intensity import IntensityRollout
 from tiltakeval.estimators.did.intensity.rows import Row
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.two_way.columns import (
     Columns,
     Sample,
@@ -99,7 +100,10 @@ class TwoWay:
         told = found.identifies(maps)
         z = summed(sample, blocks, found, maps, self.groups)
         values = found.coef @ maps
-        why = "collinear with periods: no unit without the programme to tell them apart"
+        why = Reason(
+            Why.NO_COMPARISON,
+            "collinear with periods: no unit without the programme to tell them apart",
+        )
         return [
             Row(one, support, float(values[i]), z[:, i])
             if told[i]

@@ -14,6 +14,7 @@ from tiltakeval.estimators.did.dose.leverage import by_group
 from tiltakeval.estimators.did.intensity.rows import Row
 from tiltakeval.estimators.did.level import Support, too_few
 from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.reasons import Reason, Why, together
 from tiltakeval.estimators.did.two_way.result import support_of
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
@@ -77,7 +78,10 @@ class Slopes:
         one, theirs = (self._slope(at, dy, predicted) for at in (own, other))
         if one is None or theirs is None:
             side = "in the cohort" if one is None else "to compare with"
-            reason = f"predicted participation doesn't vary, or is collinear, among units {side}"
+            reason = Reason(
+                Why.NO_DIFFERENCE,
+                f"predicted participation doesn't vary, or is collinear, among units {side}",
+            )
             return Fitted(cell, support, reason=reason)
         z = one[1] - theirs[1]
         mass = design.weight[own] * predicted[own]
@@ -122,8 +126,12 @@ def _mean(labels: dict[str, Any], cells: Sequence[Fitted]) -> Row:
     )
     total = sum(one.mass for one in good)
     if not good or not total > 0:
-        reasons = sorted({one.reason for one in cells if one.reason})
-        return Row(labels, support, reason="; ".join(reasons) or "nobody is predicted to take part")
+        reasons = together(one.reason for one in cells)
+        return Row(
+            labels,
+            support,
+            reason=reasons or Reason(Why.NO_DIFFERENCE, "nobody is predicted to take part"),
+        )
     value = sum(one.mass * one.value for one in good) / total
     z = np.zeros_like(good[0].held)
     for one in good:

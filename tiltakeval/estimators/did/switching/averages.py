@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.treatment_paths import TreatmentPaths
 from tiltakeval.estimates.lockin import CUMULATED_UNIT
 from tiltakeval.estimators.did.level import Support
+from tiltakeval.estimators.did.reasons import Reason, Why, together
 from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.switching.fit import NOW, SELF, SO_FAR, Fitted
 
@@ -47,7 +48,7 @@ def ratio_of(
     else treatment paths are given."""
     good = tuple(one for one in cells if one.z is not None)
     if not good:
-        return Ratio((), per, reason="; ".join(sorted({one.reason for one in cells})))
+        return Ratio((), per, reason=together(one.reason for one in cells))
     switchers = _ones([one.support.treated for one in good if one.support])
     if all(one.alone for one in good) and _clusters(good) < least:
         return Ratio(good, per, reason=good[0].alone)
@@ -55,7 +56,11 @@ def ratio_of(
     att = np.array([one.att for one in good])
     q = float(sum(one.total[per] for one in good))  # type: ignore[index]
     if not (q > 0 and switchers):
-        return Ratio(good, per, reason="no treatment beyond the baseline is received")
+        return Ratio(
+            good,
+            per,
+            reason=Reason(Why.NO_TREATMENT, "no treatment beyond the baseline is received"),
+        )
     value = float(size @ att) / q
     own = np.stack([one.z for one in good if one.z is not None], axis=1)
     z = own @ size

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.treatment_paths import TreatmentPaths
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
 
@@ -39,7 +40,8 @@ class Slopes:
     def reason(self, baseline: float) -> str:
         """Why there are no slopes."""
         return self.failed.get(
-            baseline, "no unit that started alike is seen twice before it changes"
+            baseline,
+            Reason(Why.NOT_SEEN, "no unit that started alike is seen twice before it changes"),
         )
 
 
@@ -70,9 +72,10 @@ def slopes_of(
         kept = independent(gram)
         if len(kept) < dx.shape[1]:
             lost = [name for j, name in enumerate(design.varying_names) if j not in kept]
-            failed[float(baseline)] = (
+            failed[float(baseline)] = Reason(
+                Why.COLLINEAR,
                 f"changes of covariates don't vary, or are collinear, among units that start from "
-                f"{baseline:g}: {', '.join(lost)}"
+                f"{baseline:g}: {', '.join(lost)}",
             )
             continue
         inverse = np.linalg.inv(gram)

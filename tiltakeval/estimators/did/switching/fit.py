@@ -12,6 +12,7 @@ from tiltakeval.design.treatment_paths import TreatmentPaths
 from tiltakeval.estimators.did.cells.fit import Method, effects, weigh
 from tiltakeval.estimators.did.cells.leverage import spread
 from tiltakeval.estimators.did.level import Support
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.switching.controls import Slopes
 from tiltakeval.estimators.did.switching.plan import Cell
 from tiltakeval.estimators.numerics.groups import Groups
@@ -73,16 +74,23 @@ def fit_cell(
     comparison needs ``min_clusters`` always."""
     design = sample.design
     if cell.b < 0:
-        return Fitted(cell, reason="no period before the change (and its anticipation)")
+        return Fitted(
+            cell,
+            reason=Reason(
+                Why.NO_PERIOD_BEFORE, "no period before the change (and its anticipation)"
+            ),
+        )
     own, other = _sides(sample, cell)
     cluster = "unit" if design.cluster_kind == "unit" else f"cluster ({design.cluster_kind})"
     if not own.size:
-        return Fitted(cell, reason="no switcher is seen in both periods")
+        return Fitted(cell, reason=Reason(Why.NOT_SEEN, "no switcher is seen in both periods"))
     if not other.size:
-        return Fitted(cell, reason="no unit that started alike has not yet changed")
+        return Fitted(
+            cell, reason=Reason(Why.NO_COMPARISON, "no unit that started alike has not yet changed")
+        )
     count = _at_least(design.cluster[other], min_clusters)
     if count < min_clusters:
-        return Fitted(cell, reason=f"only {count} {cluster} to compare with")
+        return Fitted(cell, reason=Reason(Why.TOO_FEW, f"only {count} {cluster} to compare with"))
     at = np.concatenate([own, other])
     basis = np.concatenate([np.ones((1, at.size)), sample.x[at].T])
     sides = weigh(
@@ -117,7 +125,9 @@ def fit_cell(
     counts = _counted(design, cell, own)
     held = sample.groups.add_up(counts, own)
     n_own = _at_least(design.cluster[own], min_clusters)
-    alone = "" if n_own >= min_clusters else f"only {n_own} {cluster} that switches"
+    alone = ""
+    if n_own < min_clusters:
+        alone = Reason(Why.TOO_FEW, f"only {n_own} {cluster} that switches")
     return Fitted(
         cell,
         att=cell.who.sign * float(lean @ att),

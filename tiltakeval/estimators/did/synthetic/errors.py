@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.errors import InputError
 from tiltakeval.estimators.did.few_clusters.permutation import assignments
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.synthetic.cohort import CohortFit
 from tiltakeval.estimators.did.synthetic.problem import Problem, adjusted, fits, reweighed
 
@@ -48,7 +49,9 @@ def left_out(
             left = (left - share @ left) * share[:, None]
             held = np.bincount(label[rows], weights=share, minlength=labels)
             if held.max() > 1 - 1e-9:
-                why = f"only one cluster {name}: nothing is left once it is left out"
+                why = Reason(
+                    Why.TOO_FEW, f"only one cluster {name}: nothing is left once it is left out"
+                )
                 break
             for t in range(y.shape[1]):
                 sums = np.bincount(label[rows], weights=left[:, t], minlength=labels)

@@ -14,6 +14,7 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimators.did.cells.batches import Support
 from tiltakeval.estimators.did.level import Fitted, Level, standard_covariates
 from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.synthetic.cohort import CohortFit, Method, Solver
 from tiltakeval.estimators.did.synthetic.errors import bootstrapped, left_out, placebos
@@ -109,16 +110,23 @@ def estimate_level(
     grid = np.flatnonzero(plan.used)
     ahead = {s.cohort: [int(t) for t in grid if s.cohort - anticipation <= design.periods[t] < s.cohort]
              for s in plan.spans}  # fmt: skip
-    reason = {g: "fewer than two periods before treatment" for g in plan.short}
+    reason: dict[float, str] = {
+        g: Reason(Why.NO_PERIOD_BEFORE, "fewer than two periods before treatment")
+        for g in plan.short
+    }
     at, gone = _complete(design, plan, inside, outcome, leave_out=choices.leave_out)
     seen = set(design.first[at][~plan.others[at]])
     spans = [s for s in plan.spans if s.cohort in seen]
-    reason |= {s.cohort: "no unit of the cohort" for s in plan.spans if s not in spans}
+    reason |= {
+        s.cohort: Reason(Why.NOT_SEEN, "no unit of the cohort")
+        for s in plan.spans
+        if s not in spans
+    }
     used = np.zeros(design.n, dtype=bool)
     used[at] = True
     x, _, dropped = standard_covariates(design, used)
     if plan.others[at].sum() < x.shape[1] + 2:
-        why = f"fewer than {x.shape[1] + 2} units to compare with"
+        why = Reason(Why.TOO_FEW, f"fewer than {x.shape[1] + 2} units to compare with")
         reason |= {s.cohort: why for s in spans}
         spans = []
     nothing = Level(_cells(design, plan, {}, reason, ahead), dropped, ())
@@ -144,7 +152,7 @@ def estimate_level(
     except InputError as error:
         if stream == 0:  # all units: nothing else is estimated either
             raise
-        reason |= {s.cohort: error.what for s in spans}
+        reason |= {s.cohort: Reason(Why.TOO_FEW, error.what) for s in spans}
         return Found(Level(_cells(design, plan, {}, reason, ahead), dropped, ()))
     df = np.nan
     if choices.how == "placebo":

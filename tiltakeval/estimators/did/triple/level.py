@@ -13,6 +13,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.cells.batches import Support
 from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell, compared
+from tiltakeval.estimators.did.reasons import Reason, Why, longer
 from tiltakeval.estimators.did.triple.pairs import (
     Pair,
     PanelPairs,
@@ -58,14 +59,18 @@ def estimate_triple(
         own, others = compared(starts, cell)
         within = pairs.pair((own, True), (own, False), cell.t, cell.b)
         if within.reason:
-            out.append(Fitted(cell, reason=f"{within.reason}, {_SIDES[0]}"))
+            out.append(Fitted(cell, reason=longer(within.reason, f"{within.reason}, {_SIDES[0]}")))
             continue
         found: list[tuple[Pair, Pair]] = []
         sizes: list[float] = []
         reasons: list[str] = []
         for c in others:
             both = [pairs.pair((own, True), (c, q), cell.t, cell.b) for q in (True, False)]
-            wrong = [f"{one.reason}, {_SIDES[1 + i]}" for i, one in enumerate(both) if one.reason]
+            wrong = [
+                longer(one.reason, f"{one.reason}, {_SIDES[1 + i]}")
+                for i, one in enumerate(both)
+                if one.reason
+            ]
             if wrong:
                 reasons.append(wrong[0])
                 left_out.append(
@@ -80,7 +85,7 @@ def estimate_triple(
             found.append((both[0], both[1]))
             sizes.append(sum(float(design.weight[units[c, q]].sum()) for q in (True, False)))
         if not found:
-            why = reasons[0] if reasons else "no comparison unit is left"
+            why = reasons[0] if reasons else Reason(Why.NO_COMPARISON, "no comparison unit is left")
             out.append(Fitted(cell, reason=why))
             continue
         for one in (within, *(pair for both in found for pair in both)):
@@ -89,7 +94,10 @@ def estimate_triple(
         if combine == "size":
             share = np.array(sizes) / sum(sizes)
         if share is None:
-            why = f"too few clusters to weigh {len(found)} comparison cohorts by their variance"
+            why = Reason(
+                Why.TOO_FEW,
+                f"too few clusters to weigh {len(found)} comparison cohorts by their variance",
+            )
             out.append(Fitted(cell, reason=why))
             continue
         att = within.att + sum(s * (b.att - c.att) for s, (b, c) in zip(share, found))

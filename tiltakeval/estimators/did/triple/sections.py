@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.sections import StaggeredSections
 from tiltakeval.estimators.did.cells.section_fit import fit_section
 from tiltakeval.estimators.did.level import standard_covariates, too_few
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.triple.pairs import Group, Pair, Settings
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -43,7 +44,9 @@ class SectionPairs:
         after = design.when[at] == t
         for side in (after[:treated], after[treated:]):
             if not (side.any() and (~side).any()):
-                return Pair(reason="nobody of a group is seen in one of the periods")
+                return Pair(
+                    reason=Reason(Why.NOT_SEEN, "nobody of a group is seen in one of the periods")
+                )
         cluster = design.cluster[at]
         reason = too_few(design, cluster[:treated], cluster[treated:], settings.min_clusters)
         if reason:

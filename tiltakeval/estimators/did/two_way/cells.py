@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.columns import Sample, blocks_of, cell_columns
 from tiltakeval.estimators.did.two_way.fit import regress
@@ -111,19 +112,23 @@ def anticipating(design: StaggeredPanel, anticipation: int, rows: Rows) -> Bools
                 "cohort": design.label(g),
                 "period": "",
                 "reason": "units treated after the last period anticipate it: left out",
+                "kind": str(Why.ANTICIPATED),
             }
         )
     return late
 
 
-_EMPTY = "no unit has an outcome"
-_COLLINEAR = "nobody is untreated in the period, or covariates are collinear among those who are"
+_EMPTY = Reason(Why.NOT_SEEN, "no unit has an outcome")
+_COLLINEAR = Reason(
+    Why.NO_COMPARISON,
+    "nobody is untreated in the period, or covariates are collinear among those who are",
+)
 
 
 def _lost(design: StaggeredPanel, cell: Cell, before: Bools) -> str:
     """Why the regression can't tell a cell's effect from the rest."""
     if not (before & (design.first == cell.cohort)).any():
-        return "no unit of the cohort is seen in the base period"
+        return Reason(Why.NOT_SEEN, "no unit of the cohort is seen in the base period")
     return _COLLINEAR
 
 
@@ -136,14 +141,14 @@ def _sides(design: StaggeredPanel, cell: Cell, there: Bools) -> tuple[Bools, Boo
 def _too_few(design: StaggeredPanel, cohort: Bools, others: Bools, least: int) -> str:
     """Why a cell has too few clusters on a side, or nothing."""
     if not cohort.any():
-        return "no unit of the cohort is seen in the period"
+        return Reason(Why.NOT_SEEN, "no unit of the cohort is seen in the period")
     if not others.any():
-        return "no comparison unit is left"
+        return Reason(Why.NO_COMPARISON, "no comparison unit is left")
     kind = "unit" if design.cluster_kind == "unit" else f"cluster ({design.cluster_kind})"
     for side, where in ((cohort, "in the cohort"), (others, "to compare with")):
         count = int(clusters_of(design, side).sum())
         if count < least:
-            return f"only {count} {kind} {where}"
+            return Reason(Why.TOO_FEW, f"only {count} {kind} {where}")
     return ""
 
 

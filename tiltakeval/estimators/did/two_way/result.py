@@ -14,6 +14,7 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.inference import standard_errors
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.level import Support
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import levels_of
 from tiltakeval.estimators.did.two_way.columns import Sample
 from tiltakeval.estimators.did.two_way.fit import Block, Regression, scores
@@ -109,7 +110,7 @@ def too_few(design: StaggeredPanel, treated: Bools, comparison: Bools, least: in
     ):
         count = int(clusters_of(design, side).sum())
         if count < needed:
-            return f"only {count} {kind}{said}, {needed} are needed"
+            return Reason(Why.TOO_FEW, f"only {count} {kind}{said}, {needed} are needed")
     return ""
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell
+from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.two_way.cells import cell_level
 from tiltakeval.estimators.did.two_way.columns import Sample, sample_of
@@ -51,11 +52,14 @@ def stacks_of(
         treated, clean = design.first == g, design.first > clear
         reason = ""
         if grid[0] > g - before or grid[-1] < g + after:
-            reason = f"its window from {before} before to {after} after isn't inside the panel"
+            reason = Reason(
+                Why.NO_WINDOW,
+                f"its window from {before} before to {after} after isn't inside the panel",
+            )
         elif not base.size:
-            reason = "the panel doesn't have its base period"
+            reason = Reason(Why.NO_PERIOD_BEFORE, "the panel doesn't have its base period")
         elif not clean.any():
-            reason = "no unit is untreated throughout its window"
+            reason = Reason(Why.NO_COMPARISON, "no unit is untreated throughout its window")
         at = int(base[0]) if base.size else -1
         found.append(Stack(float(g), window, at, treated, clean, clear, reason))
     return found
@@ -134,8 +138,8 @@ def pooled(
     mean_labels = {"term": "effect_over_event_times"}
     if not stacks:
         nobody = np.zeros(design.n, dtype=bool)
-        reason = "no stack has both treated and clean units"
-        return [Beside(mean_labels, support_of(design, nobody, nobody), reason=reason)]
+        nothing = Reason(Why.NO_COMPARISON, "no stack has both treated and clean units")
+        return [Beside(mean_labels, support_of(design, nobody, nobody), reason=nothing)]
     blocks, owner, events = _blocks(sample, stacks, inside, common)
     sides = _sides(sample, stacks, inside, events)
     after = [side for e, side in zip(events, sides) if e >= 0]
@@ -163,7 +167,9 @@ def pooled(
         if known[j]:
             rows.append(Beside(labels, support, float(value[j]), z[:, j]))
         else:
-            said = "no stack has treated and clean units in the event time"
+            said = Reason(
+                Why.NO_COMPARISON, "no stack has treated and clean units in the event time"
+            )
             rows.append(Beside(labels, support, reason=said))
     if late.any():
         rows.append(Beside(mean_labels, whole, float(value[-1]), z[:, -1]))
