@@ -73,7 +73,8 @@ def weigh(
     kept = independent(own + other)
     dropped = tuple(j - 1 for j in range(x.shape[0]) if j not in kept)
     if dropped:
-        x, start, other = x[kept], None, other[np.ix_(kept, kept)]
+        x, start = x[kept], None
+        own, other = own[np.ix_(kept, kept)], other[np.ix_(kept, kept)]
         names = tuple(names[j - 1] for j in kept[1:])
     if x.shape[0] == 1:
         method = "reg"  # all three are then the difference of two means
@@ -106,7 +107,7 @@ def weigh(
         assert inverse is not None
         centre = wc * ((inverse @ along) @ xc)
         return Weighing(wc, 0, dropped, centre=centre, **shared)  # type: ignore[arg-type]
-    fit = fit_propensity(x, treated, weight, start)
+    fit = fit_propensity(x, treated, weight, start, (own, other))
     if fit.reason:
         return _none(fit.reason, dropped)
     score = fit.score[treated:]

@@ -38,23 +38,37 @@ def weighted_gram(basis: Floats, weight: Floats) -> Floats:
 
 
 def fit_propensity(
-    basis: Floats, treated: int, weight: Floats, start: Floats | None = None
+    basis: Floats,
+    treated: int,
+    weight: Floats,
+    start: Floats | None = None,
+    grams: tuple[Floats, Floats] | None = None,
 ) -> Propensity:
     """Maximum-likelihood logit on ``basis`` [p, m], a constant first, by Newton: the first ``treated``
     units against the rest.
 
-    ``weight`` [m] > 0. ``start`` [p] are the coefficients of a like fit. Two steps after convergence
-    take the fit to the last digits; the second needs no new information matrix, as a step's error is
-    the product of its length and the matrix's error, both of which are already small.
+    ``weight`` [m] > 0. ``start`` [p] are the coefficients of a like fit; ``grams`` the weighted Gram
+    matrices of the treated and of the rest, with which the first step from no slopes costs no pass over
+    the units. Two steps after convergence take the fit to the last digits; the second needs no new
+    information matrix, as a step's error is the product of its length and the matrix's error, both of
+    which are already small.
     """
     total, own = float(weight.sum()), float(weight[:treated].sum())
     share = own / total
     null = own * np.log(share) + (total - own) * np.log(1 - share)
     coef = np.zeros(basis.shape[0])
     coef[0] = np.log(share / (1 - share))
-    if start is not None:
-        coef = start
+    if grams is not None:
+        coef = coef + _first_step(*grams, share)
     score, value = _at(basis, coef, treated, weight)
+    if value < null:  # too long a step: begin before it
+        coef[:] = 0.0
+        coef[0] = np.log(share / (1 - share))
+        score, value = _at(basis, coef, treated, weight)
+    if start is not None:
+        other, found = _at(basis, start, treated, weight)
+        if found > value:
+            coef, score, value = start, other, found
     for _ in range(_ITERATIONS):
         information = weighted_gram(basis, weight * score * (1 - score))
         if len(independent(information)) < basis.shape[0]:
@@ -72,6 +86,15 @@ def fit_propensity(
             step = step / 2
         coef, value = coef + step, found
     return _failed("the covariates separate the cohort from the comparison units")
+
+
+def _first_step(own: Floats, other: Floats, share: float) -> Floats:
+    """Newton's step from a logit with a constant only, where everybody's score is ``share``."""
+    both = own + other
+    if len(independent(both)) < both.shape[0]:
+        return np.zeros(both.shape[0])
+    step: Floats = np.linalg.solve(both, own[:, 0] - share * both[:, 0]) / (share * (1 - share))
+    return step
 
 
 def _judged(basis: Floats, coef: Floats, treated: int, weight: Floats, null: float) -> Propensity:

@@ -22,14 +22,15 @@ Ints = NDArray[np.int64]
 class SortedUnits:
     """m units; cohort c (first treated in ``starts[c]``) is ``bounds[c]:bounds[c + 1]``.
 
-    ``y`` [T, m] outcomes, ``x`` [1 + p, m] a row of ones and covariates, ``weight``, ``cluster`` and
-    ``label`` [m] as in the design and its groups. ``varying`` [q, T, m] are standardised covariates that
-    change over time; a cell takes their values in its base period, and with ``changes`` what they
-    changed by since.
+    ``by_unit`` [m, T] outcomes, ``y`` [T, m] the same laid out by period, ``x`` [1 + p, m] a row of
+    ones and covariates, ``weight``, ``cluster`` and ``label`` [m] as in the design and its groups.
+    ``varying`` [q, T, m] are standardised covariates that change over time; a cell takes their values
+    in its base period, and with ``changes`` what they changed by since.
     """
 
     starts: Floats
     bounds: Ints
+    by_unit: Floats
     y: Floats
     x: Floats
     weight: Floats
@@ -100,9 +101,7 @@ def sort_units(
     first = design.first[order]
     starts = np.unique(first)
     bounds = np.append(np.searchsorted(first, starts), first.size).astype(np.int64)
-    y = np.empty((design.periods.size, order.size))
-    for t in range(design.periods.size):
-        np.take(design.outcomes[:, t, outcome], order, out=y[t])
+    by_unit = np.take(design.outcomes[:, :, outcome], order, axis=0)
     basis = np.ones((1 + x.shape[1], order.size))
     for j in range(x.shape[1]):
         np.take(x[:, j], order, out=basis[1 + j])
@@ -116,7 +115,8 @@ def sort_units(
     return SortedUnits(
         starts=starts,
         bounds=bounds,
-        y=y,
+        by_unit=by_unit,
+        y=np.ascontiguousarray(by_unit.T),
         x=basis,
         weight=design.weight[order],
         cluster=design.cluster[order],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from tiltakeval.estimators.did.cells.batches import Batch
 from tiltakeval.estimators.did.cells.fit import Weighing
@@ -39,12 +40,10 @@ def summed_effects(
         other[treated:] = sides.share
         a[treated:] -= sides.share
     spread = np.ones_like(share) if factor is None else factor
-    used = [t for cell in batch.cells for t in (cell.t, cell.b)]
-    low, high = min(used), max(used)
-    periods = high - low + 1
-    now = [cell.t - low for cell in batch.cells]
-    then = [cell.b - low for cell in batch.cells]
-    y = batch.units.y
+    now = [cell.t for cell in batch.cells]
+    then = [cell.b for cell in batch.cells]
+    y = batch.units.by_unit  # periods not asked for stay in columns of their own
+    periods = y.shape[1]
     by_group = np.zeros((labels, periods))
     mean, moments = np.zeros(periods), np.zeros((periods, x.shape[0]))
     leaning = x * other
@@ -52,16 +51,12 @@ def summed_effects(
     for s in batch.where:
         here = slice(done, done + s.stop - s.start)
         done = here.stop
-        own, weights = label[here], scaled[here]
-        rows = y[low : high + 1, s]  # a view: products with it copy nothing
+        rows = y[s]  # a view: products with it copy nothing
         if here.stop > treated:
-            moments += rows @ leaning[:, here].T
+            moments += rows.T @ leaning[:, here].T
         else:
-            mean += rows @ share[here]
-        product = np.empty(own.size)
-        for i in sorted({*now, *then}):
-            np.multiply(weights, rows[i], out=product)
-            by_group[:, i] += np.bincount(own, weights=product, minlength=labels)
+            mean += share[here] @ rows
+        by_group += _spread_out(scaled[here], label[here], labels) @ rows
     differences = by_group[:, now] - by_group[:, then]
     eta = mean[now] - mean[then]
     moment = moments[now] - moments[then]
@@ -80,6 +75,12 @@ def summed_effects(
     z += np.outer(_sums((other * spread)[None], label, labels)[:, 0], eta_c)
     z -= _sums(x * (sides.surprise * spread), label, labels) @ lean
     return eta - eta_c, z
+
+
+def _spread_out(weight: Floats, label: Ints, labels: int) -> sparse.csc_array:
+    """[labels, m] with a unit's weight in the row of its label: a product with it sums by label."""
+    columns = np.arange(weight.size + 1, dtype=np.int32)
+    return sparse.csc_array((weight, label.astype(np.int32), columns), shape=(labels, weight.size))
 
 
 def _sums(rows: Floats, label: Ints, labels: int) -> Floats:
