@@ -15,6 +15,7 @@ from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import with_bands, with_inference
 from tiltakeval.estimates.inference import MAX_GROUPS, Influence
 from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.estimators.did.absorbing import refuse_paths
 from tiltakeval.estimators.did.rows import BANDS, Rows
 from tiltakeval.estimators.numerics.groups import Groups, cross_groups, deal_groups
 
@@ -36,12 +37,20 @@ class Options(Protocol):
 
 
 def groups_of(
-    design: StaggeredPanel, cells: int, exact_below: float | None = None, *, sections: bool = False
+    design: StaggeredPanel,
+    cells: int,
+    exact_below: float | None = None,
+    *,
+    sections: bool = False,
+    paths: bool = False,
 ) -> Groups:
     """The design's clusters, dealt into groups where the influence on ``cells`` would be large.
 
-    Raises InputError for repeated cross-sections where the estimator doesn't take ``sections``.
+    Raises InputError for repeated cross-sections where the estimator doesn't take ``sections``, and,
+    where it doesn't take ``paths``, for treatment paths that aren't a roll-out.
     """
+    if not paths:
+        refuse_paths(design)
     if isinstance(design, StaggeredSections) and not sections:
         raise InputError(
             "this estimator follows units; repeated cross-sections follow nobody",

@@ -115,7 +115,7 @@ class SwitchingATT:
             for cell in cells_of(design, who, self.anticipation, self.placebos)
             if self.effects is None or cell.reach - who.first < self.effects
         ]
-        groups = groups_of(design, len(plan))
+        groups = groups_of(design, len(plan), paths=True)
         divisor = "g_minus_1" if self.divisor == "g_minus_1" else "g"
         rows = Rows(design, groups, None, divisor, MISSING)
         rows.notes |= {
