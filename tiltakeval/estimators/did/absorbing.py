@@ -22,7 +22,7 @@ def as_rollout(design: StaggeredPanel) -> StaggeredPanel:
 
 
 def refuse_paths(design: StaggeredPanel) -> None:
-    """Raise InputError for treatment paths whose treatment isn't switched on once, from nothing, for good.
+    """Raise InputError for treatment paths whose treatment isn't switched on once, from none, for good.
 
     Taken for a roll-out from their first change on, units that stop would be treated for good, units
     that start treated would be untreated until they change, and units that change unseen never treated.
@@ -34,8 +34,6 @@ def refuse_paths(design: StaggeredPanel) -> None:
     begun = np.where(on.any(axis=1), on.argmax(axis=1), 0)
     after = status[np.arange(design.n), begun]
     moved = (on & (status != after[:, None])).any(axis=1)
-    from_start = design.baseline != 0
-    negative = on.any(axis=1) & (after < 0)
     wrong = (
         ("ends, or changes again, in", int(moved.sum())),
         ("is there from the first row in", int((design.baseline != 0).sum())),
