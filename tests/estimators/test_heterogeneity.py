@@ -289,7 +289,8 @@ def test_one_estimator_gives_all_parts_in_one_result() -> None:
     design = make_arms(900, seed=4)
     found = build("heterogeneity", parts=PARTS, seeds=2).estimate(design)
     table = found.table
-    assert not table.duplicated(["programme", "subgroup", "outcome", "term"]).any()
+    keys = ["programme", "comparator", "subgroup", "outcome", "term"]
+    assert not table.duplicated(keys).any()
     assert set(table.status) == {"ok", "test"}
     tests = table[table.status == "test"]
     assert tests.p_value.between(0, 1).all()
@@ -299,7 +300,7 @@ def test_one_estimator_gives_all_parts_in_one_result() -> None:
     assert kept.p_value.isna().all()
     averages = AIPW(target="ate", seeds=2, bands=False).estimate(design).table
     rows = averages[(averages.term == "effect") & (averages.subgroup == "all")]
-    own = table[(table.term == "effect") & (table.subgroup == "all")]
+    own = table[(table.term == "effect") & (table.subgroup == "all") & (table.comparator == "none")]
     np.testing.assert_allclose(own.estimate, rows.estimate, rtol=1e-5)
     np.testing.assert_allclose(own.std_error, rows.std_error, rtol=1e-4)
 

@@ -14,8 +14,8 @@ from tiltakeval.estimators.heterogeneity.cate import penalised
 from tiltakeval.estimators.heterogeneity.rows import (
     Lines,
     label_of,
-    mean_of,
     over_splits,
+    ratio_of,
     support,
     supported,
 )
@@ -38,7 +38,9 @@ def balanced_gate(scores: UnitScores, subgroup: str, *, holding: Sequence[str] =
 
         theta_g = E[ m_g(Z) + 1{G = g} (score - m_g(Z)) / p_g(Z) ]
 
-    (Bearth & Lechner 2024, arXiv 2401.08290, section 3; doubly robust in m and p). Differences between
+    (Bearth & Lechner 2024, arXiv 2401.08290, section 3; doubly robust in m and p). For participants,
+    with N and D of `UnitScores.scores_of`, E[D m_g + 1{G = g} (N - D m_g) / p_g] / E[D], where m and p
+    are those among participants, and z theirs. Differences between
     levels that remain aren't due to ``holding``. Rows have term ``effect_balanced``; a level that isn't
     found at the z of more than 5 % of all units is not supported. Raises InputError.
     """
@@ -65,24 +67,38 @@ def balanced_gate(scores: UnitScores, subgroup: str, *, holding: Sequence[str] =
     enough = np.array([supported(label) for label in labels])
 
     def compute(split: UnitScores) -> tuple[Floats, Floats]:
-        w = split.weight * known
-        chance = _chances(split, z, group, levels, w)
-        thetas, values = [], []
-        for j, g in enumerate(levels):
-            own = group.codes == g
-            mean = _fitted(split, z, own, w)
-            least = FOUND * w[own].sum() / w.sum()
-            lift = np.where(own, 1.0 / np.maximum(chance[:, j], least), 0.0)
-            theta, each = mean_of(w, mean + lift[:, None] * (split.effects - mean))
-            if w @ (chance[:, j] < least) > MOST_NOT_FOUND * w.sum():
-                theta, each = np.full(theta.size, np.nan), np.zeros(each.shape)
-            thetas.append(theta)
-            values.append(each)
-        theta, value = np.concatenate(thetas), np.hstack(values)
+        numerator, counted = split.all_scores()
+        found = np.full((len(levels), len(arms)), np.nan)
+        each = np.zeros((scores.n, len(levels), len(arms)))
+        for some in _alike(counted):
+            n, d = numerator[:, some], counted[:, some]
+            w = split.weight * known
+            described = w * d[:, 0]
+            chance = _chances(split, z, group, levels, described)
+            for j, g in enumerate(levels):
+                own = group.codes == g
+                mean = _fitted(split, z, own & (d[:, 0] > 0), n, w)
+                least = FOUND * described[own].sum() / described.sum()
+                lift = np.where(own, 1.0 / np.maximum(chance[:, j], least), 0.0)
+                if described @ (chance[:, j] < least) > MOST_NOT_FOUND * described.sum():
+                    continue
+                found[j, some], each[:, j, some] = ratio_of(
+                    w, d * mean + lift[:, None] * (n - d * mean), d
+                )
+        theta, value = found.ravel(), each.reshape(scores.n, -1)
         return np.where(enough, theta, np.nan), np.where(enough, value, 0.0)
 
     theta, influence = over_splits(scores, compute)
     return Lines(tuple(labels), theta, influence, f"over {subgroup} balanced, programme")
+
+
+def _alike(counted: Floats) -> list[list[int]]:
+    """Columns of ``counted`` [n, m] in lots that describe the same units."""
+    lots: list[list[int]] = []
+    for j in range(counted.shape[1]):
+        same = [lot for lot in lots if np.array_equal(counted[:, lot[0]], counted[:, j])]
+        same[0].append(j) if same else lots.append([j])
+    return lots
 
 
 def held_columns(scores: UnitScores, subgroup: str, holding: Sequence[str]) -> NDArray[np.float64]:
@@ -132,10 +148,11 @@ def _chances(
     return out
 
 
-def _fitted(split: UnitScores, z: Floats, own: NDArray[np.bool_], w: Floats) -> NDArray[np.float64]:
-    """[n, A - 1] cross-fitted effects at z within a level, for everybody."""
-    out = np.zeros((split.n, split.psi.shape[1] - 1))
-    y = split.effects
+def _fitted(
+    split: UnitScores, z: Floats, own: NDArray[np.bool_], y: Floats, w: Floats
+) -> NDArray[np.float64]:
+    """[n, m] cross-fitted means of ``y`` [n, m] at z among ``own``, for everybody."""
+    out = np.zeros(y.shape)
     with one_thread():
         for f in range(split.folds):
             train, test = own & (split.fold != f) & (w > 0), split.fold == f

@@ -40,21 +40,22 @@ def calibration(scores: UnitScores, cate: Floats) -> tuple[Lines, list[dict[str,
         label["unit"] = "slope" if label["term"] == "calibration_slope" else "squared"
 
     def compute(split: UnitScores) -> tuple[Floats, Floats]:
-        w = split.weight * known
-        share = w / w.sum()
+        n, d = split.all_scores()
         slope, gain = np.full(len(arms), np.nan), np.full(len(arms), np.nan)
         a, b = np.zeros((scores.n, len(arms))), np.zeros((scores.n, len(arms)))
         for j in range(len(arms)):
-            c = np.nan_to_num(centred_by_fold(scores, tau[:, j], w))
-            y = split.effects[:, j] - share @ split.effects[:, j]
-            square = share @ c**2
+            w = split.weight * known
+            share = w / (w @ d[:, j])
+            c = np.nan_to_num(centred_by_fold(scores, tau[:, j], w * d[:, j]))
+            y = n[:, j] - d[:, j] * (share @ n[:, j])
+            square = share @ (d[:, j] * c**2)
             if square <= 1e-12 * max(float(share @ y**2), 1e-300):
                 continue  # one prediction for all: nothing to calibrate
             slope[j] = share @ (c * y) / square
-            a[:, j] = share * c * (y - slope[j] * c) / square
-            each = 2 * c * y - c**2
+            a[:, j] = share * c * (y - slope[j] * d[:, j] * c) / square
+            each = 2 * c * y - d[:, j] * c**2
             gain[j] = share @ each
-            b[:, j] = share * (each - gain[j])
+            b[:, j] = share * (each - gain[j] * d[:, j])
         return np.concatenate([slope, gain]), np.hstack([a, b])
 
     theta, z = over_splits(scores, compute)

@@ -14,6 +14,7 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.heterogeneity.balanced import balanced_gate
 from tiltakeval.estimators.heterogeneity.calibration import calibration
 from tiltakeval.estimators.heterogeneity.cate import CateLearner, dr_learner
+from tiltakeval.estimators.heterogeneity.contrasts import contrasts
 from tiltakeval.estimators.heterogeneity.gate import (
     equality_tests,
     gate,
@@ -21,6 +22,7 @@ from tiltakeval.estimators.heterogeneity.gate import (
 )
 from tiltakeval.estimators.heterogeneity.projection import projection
 from tiltakeval.estimators.heterogeneity.rows import Lines, estimates_of
+from tiltakeval.estimators.heterogeneity.score_types import TARGET_OF
 from tiltakeval.estimators.heterogeneity.scores import (
     Column,
     UnitScores,
@@ -40,6 +42,7 @@ from tiltakeval.estimators.numerics.propensity import LearnerPropensity
 from tiltakeval.estimators.weighting.aipw import AIPW, LearnerOutcome, scoring_of
 from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim
 from tiltakeval.estimators.weighting.pipeline import attrition_after, run_record
+from tiltakeval.estimators.weighting.targets import TargetName
 
 Part = Literal[
     "tests",
@@ -51,6 +54,7 @@ Part = Literal[
     "classification",
     "targeting",
     "predicted_outcome",
+    "contrasts",
 ]
 PARTS: tuple[Part, ...] = (
     "tests",
@@ -62,7 +66,11 @@ PARTS: tuple[Part, ...] = (
     "classification",
     "targeting",
     "predicted_outcome",
+    "contrasts",
 )
+Target = Literal["common", "treated", "programmes", "overlap"]
+#: The averages whose scores describe a target's population.
+AVERAGES: dict[str, TargetName] = {name: target for target, name in TARGET_OF.items()}  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +83,15 @@ class Heterogeneity:
     shrunk (towards the average), balanced (composition of the other subgroups, or of ``holding``,
     held fixed), projection (slopes in ``moderators``), calibration, sorted (groups of predicted
     effect), classification (who is most and least affected), targeting (TOC, AUTOC, Qini),
-    predicted_outcome (by predicted outcome without a programme). ``target`` common describes all
-    units, overlap those met in every programme. ``only_outcome``, ``only_horizon`` choose one of
-    several (default: all), ``compare`` the arms (comparison first), ``moderators`` the covariates of
-    projection and classification (default: all). Other options as in ``AIPW``.
+    predicted_outcome (by predicted outcome without a programme), contrasts (programme against
+    programme). ``target``, among those who could have entered every programme: common describes all,
+    treated each programme's own participants, programmes the participants of any (all programmes on
+    the same people), overlap those met in every programme. ``only_outcome``, ``only_horizon`` choose
+    one of several (default: all), ``compare`` the arms (comparison first), ``moderators`` the covariates
+    of projection and classification (default: all). Other options as in ``AIPW``.
     """
 
-    target: Literal["common", "overlap"] = "common"
+    target: Target = "common"
     parts: Sequence[Part] = ("tests", "shrunk")
     only_outcome: str | None = None
     only_horizon: int | None = None
@@ -110,8 +120,8 @@ class Heterogeneity:
     bands: bool = True
 
     def __post_init__(self) -> None:
-        if self.target not in ("common", "overlap"):
-            raise unknown("target", self.target, ("common", "overlap"), where="target")
+        if self.target not in AVERAGES:
+            raise unknown("target", self.target, tuple(AVERAGES), where="target")
         for part in self.parts:
             if part not in PARTS:
                 raise unknown("part", str(part), PARTS, where="parts")
@@ -119,7 +129,7 @@ class Heterogeneity:
 
     def scoring(self) -> AIPW:
         """The averages' estimator, whose scores these are."""
-        return scoring_of(self, "overlap" if self.target == "overlap" else "ate")
+        return scoring_of(self, AVERAGES[self.target])
 
     def nuisance(self, design: CrossSection, *, seed: int | None = None) -> Nuisance:
         """Propensities, folds and groups (of the first seed): what the diagnostics look at."""
@@ -193,6 +203,10 @@ class Heterogeneity:
             tests += more
         if "predicted_outcome" in self.parts:
             out.append(by_predicted_outcome(scores, groups=self.strata))
+        if "contrasts" in self.parts:
+            rows = contrasts(scores)
+            out.append(rows)
+            tests += step_down_rows(scores, rows) if "tests" in self.parts else []
         return (*self._predicted(scores, cate, out, tests), notes)
 
     def _predicted(

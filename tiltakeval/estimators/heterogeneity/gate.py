@@ -12,9 +12,9 @@ from tiltakeval.estimates.inference import standard_errors
 from tiltakeval.estimators.heterogeneity.multiple import step_down, wald
 from tiltakeval.estimators.heterogeneity.rows import (
     Lines,
+    effect_means,
     label_of,
     level_members,
-    mean_of,
     over_splits,
     support,
     supported,
@@ -38,11 +38,7 @@ def group_effects(
     enough = np.array([supported(label) for label in labels])
 
     def compute(split: UnitScores) -> tuple[Floats, Floats]:
-        parts = [
-            mean_of(split.weight * member[:, j], split.effects) for j in range(member.shape[1])
-        ]
-        theta = np.concatenate([theta for theta, _ in parts])
-        values = np.hstack([values for _, values in parts])
+        theta, values = effect_means(split, member)
         return np.where(enough, theta, np.nan), np.where(enough, values, 0.0)
 
     theta, z = over_splits(scores, compute)

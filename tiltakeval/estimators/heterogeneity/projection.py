@@ -22,9 +22,9 @@ def projection(scores: UnitScores, covariates: Sequence[str]) -> tuple[Lines, li
 
     Least squares of the scores of the effects on the covariates (Semenova & Chernozhukov 2021,
     Econometrics Journal 24:264-289; robust errors from the influence): what is described is the
-    best linear approximation, whatever the shape of the effects. Rows have term ``slope`` and the
-    covariate as subgroup. Raises InputError for a name that isn't a covariate, or columns that depend
-    on each other.
+    best linear approximation among those described, whatever the shape of the effects. Rows have
+    term ``slope`` and the covariate as subgroup. Raises InputError for a name that isn't a covariate,
+    or columns that depend on each other.
     """
     for name in covariates:
         if name not in scores.names:
@@ -41,9 +41,15 @@ def projection(scores: UnitScores, covariates: Sequence[str]) -> tuple[Lines, li
     ]
 
     def compute(split: UnitScores) -> tuple[Floats, Floats]:
-        beta, values = least_squares(z, split.effects, split.weight, names=covariates)
-        # [n, arm, covariate]
-        return beta.T.ravel(), values.transpose(0, 2, 1).reshape(scores.n, -1)
+        n, d = split.all_scores()
+        found = [
+            least_squares(z, n[:, [j]], split.weight, names=covariates, counted=d[:, j])
+            for j in range(len(arms))
+        ]
+        return (
+            np.concatenate([beta[:, 0] for beta, _ in found]),
+            np.hstack([values[:, :, 0] for _, values in found]),
+        )
 
     theta, influence = over_splits(scores, compute)
     lines = Lines(tuple(labels), theta, influence, family="over covariate, programme")
@@ -69,11 +75,19 @@ def projection(scores: UnitScores, covariates: Sequence[str]) -> tuple[Lines, li
 
 
 def least_squares(
-    x: Floats, y: Floats, weight: Floats, *, names: Sequence[str] = ()
+    x: Floats,
+    y: Floats,
+    weight: Floats,
+    *,
+    names: Sequence[str] = (),
+    counted: Floats | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Slopes [p, m] of weighted least squares of ``y`` [n, m] on 1 and ``x`` [n, p], and the influence
-    [n, p, m] of every unit. Raises InputError when the columns depend on each other."""
-    share = weight / weight.sum()
+    [n, p, m] of every unit. With ``counted`` [n] they are of numerators y: the b that solve
+    sum weight x (y - counted x'b) = 0. Raises InputError when the columns depend on each other."""
+    d = np.ones(len(x)) if counted is None else counted
+    total = weight @ d
+    share = weight * d / total
     centred = x - share @ x
     gram = (centred * share[:, None]).T @ centred
     scale = np.sqrt(np.diag(gram))
@@ -85,8 +99,8 @@ def least_squares(
             where=", ".join(names) or None,
             remedy="Leave one out.",
         )
-    middle = y - share @ y
-    beta = np.linalg.solve(gram, (centred * share[:, None]).T @ middle)
-    residual = middle - centred @ beta
-    left = np.linalg.solve(gram, (centred * share[:, None]).T)
+    left = np.linalg.solve(gram, (centred * (weight / total)[:, None]).T)
+    middle = y - d[:, None] * (weight @ y / total)
+    beta = left @ middle
+    residual = middle - d[:, None] * (centred @ beta)
     return beta, left.T[:, :, None] * residual[:, None, :]

@@ -14,7 +14,7 @@ from tiltakeval import __version__
 from tiltakeval.estimates.combine import row_degrees, with_inference
 from tiltakeval.estimates.inference import Influence, band_critical_value, standard_errors
 from tiltakeval.estimates.table import Estimates, tidy
-from tiltakeval.estimators.heterogeneity.scores import UnitScores
+from tiltakeval.estimators.heterogeneity.score_types import PARTICIPANTS, UnitScores
 
 Floats = NDArray[np.floating]
 #: Fewest units of either arm, and clusters, in a row.
@@ -86,11 +86,34 @@ def mean_of(weight: Floats, values: Floats) -> tuple[Floats, Floats]:
     return theta, weight[:, None] * (values - theta) / total
 
 
-def support(scores: UnitScores, member: NDArray[np.bool_], arm: int) -> dict[str, Any]:
-    """Counts of a row: units of ``arm`` and the comparison among ``member`` [n], clusters, and the
-    effective number of comparison units once weighted to the population."""
-    treated, other = member & (scores.arm == arm), member & (scores.arm == 0)
-    v = scores.weight[other] / scores.propensity[other, 0]
+def ratio_of(weight: Floats, n: Floats, d: Floats) -> tuple[Floats, Floats]:
+    """sum(weight n) / sum(weight d) [m] of columns [n, m], and each unit's influence [n, m]."""
+    total = weight @ d
+    good = total > 0
+    safe = np.where(good, total, 1.0)
+    theta = np.where(good, weight @ n / safe, np.nan)
+    values = weight[:, None] * (n - np.where(good, theta, 0.0) * d) / safe
+    return theta, np.where(good, values, 0.0)
+
+
+def effect_means(split: UnitScores, member: NDArray) -> tuple[Floats, Floats]:
+    """Effects among the units of each column of ``member`` [n, L], programmes within levels
+    [L (A - 1)], and each unit's influence."""
+    n, d = split.all_scores()
+    found = [ratio_of(split.weight * member[:, j], n, d) for j in range(member.shape[1])]
+    return np.concatenate([t for t, _ in found]), np.hstack([v for _, v in found])
+
+
+def support(
+    scores: UnitScores, member: NDArray[np.bool_], arm: int, against: int = 0
+) -> dict[str, Any]:
+    """Counts of a row: units of ``arm`` and of ``against`` (the comparison) among ``member`` [n],
+    clusters, and the effective number of comparison units once weighted to the population."""
+    treated, other = member & (scores.arm == arm), member & (scores.arm == against)
+    v = scores.weight[other] / scores.propensity[other, against]
+    if scores.target in PARTICIPANTS:
+        own = range(1, len(scores.arms)) if scores.target == "programmes" else {arm, against} - {0}
+        v = v * scores.propensity[other][:, list(own)].sum(axis=1)
     square = float((v**2).sum())
     return {
         "n_treated": int(treated.sum()),

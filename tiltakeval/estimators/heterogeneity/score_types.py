@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from tiltakeval.design.cross_section import Subgroup
 from tiltakeval.estimators.numerics.groups import Groups
 
+#: Whom scores can describe, by the target of the averages they belong to.
+TARGET_OF = {"ate": "common", "overlap": "overlap", "att": "treated", "programmes": "programmes"}
+#: Targets that are participants: units without a programme aren't described, only compared with.
+PARTICIPANTS = ("treated", "programmes")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
@@ -50,6 +55,9 @@ class UnitScores:
     ``groups`` (of the whole design) deal clusters for influence. With several seeds ``psi``, ``fitted``,
     ``propensity`` and ``weight`` are means over the ``splits`` and ``fold`` is the first's; what is
     linear in psi is computed for every split and the median taken (``rows.over_splits``).
+    ``target`` says who is described: common (all), overlap (all, by overlap; in ``weight``), treated
+    (each programme's own participants), programmes (participants of any). Effects are then ratios of
+    the means of `scores_of`, of which psi alone is the case common.
     ``excluded`` counts units of the design that are not scored, by reason.
     """
 
@@ -86,8 +94,40 @@ class UnitScores:
 
     @property
     def effects(self) -> NDArray[np.float64]:
-        """[n, A - 1] scores of the effects of arms 1, 2, ... against arm 0."""
+        """[n, A - 1] scores of the effects of arms 1, 2, ... against arm 0, for everybody."""
         return self.psi[:, 1:] - self.psi[:, :1]
+
+    def scores_of(self, a: int, b: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """N [n] and D [n] of arm a against arm b on whom ``target`` describes: the effect is
+        sum(weight N) / sum(weight D), with influence weight (N - effect D) / sum(weight D).
+
+        With psi and mu the differences of the two arms' scores and fitted outcomes, D = 1 if the unit is
+        described, and h(X) its chance of that (the propensity of the arms described),
+
+            N = h psi + (D - h) mu:
+
+        for participants of a, 1{A=a}(Y - mu_b) - 1{A=b} (e_a / e_b)(Y - mu_b) (Hahn 1998, Econometrica
+        66:315-331; `aipw_att`). Treated: participants of a, and of b where that is a programme.
+        """
+        psi = self.psi[:, a] - self.psi[:, b]
+        if self.target not in PARTICIPANTS:
+            return psi, np.ones(self.n)
+        own = {a, b} if self.target == "treated" else range(1, len(self.arms))
+        described = [arm for arm in own if arm]
+        chance = self.propensity[:, described].sum(axis=1)
+        counted = np.isin(self.arm, described).astype(np.float64)
+        fitted = self.fitted[:, a] - self.fitted[:, b]
+        return chance * psi + (counted - chance) * fitted, counted
+
+    def all_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """N and D [n, A - 1] of every programme against arm 0 (`scores_of`)."""
+        found = [self.scores_of(a) for a in range(1, len(self.arms))]
+        return np.stack([n for n, _ in found], axis=1), np.stack([d for _, d in found], axis=1)
+
+    @property
+    def counted(self) -> NDArray[np.float64]:
+        """[n, A - 1] who is described by the effect of each programme: D of `scores_of`."""
+        return self.all_scores()[1]
 
     @property
     def fitted_effects(self) -> NDArray[np.float64]:

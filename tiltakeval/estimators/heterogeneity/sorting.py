@@ -36,7 +36,7 @@ def sorted_effects(scores: UnitScores, cate: Floats, *, groups: int = 5) -> Line
     tau = check_cate(scores, cate)
     parts = []
     for a in range(1, len(scores.arms)):
-        member = _groups(scores, tau[:, a - 1], groups)
+        member = _groups(scores, tau[:, a - 1], groups, a)
         names = [f"predicted_effect={g + 1}/{groups}" for g in range(groups)]
         found = group_effects(scores, member=member, names=names, term="sorted_effect")
         own = [i for i, row in enumerate(found.labels) if row["programme"] == scores.arms[a]]
@@ -52,12 +52,13 @@ def by_predicted_outcome(scores: UnitScores, *, groups: int = 3) -> Lines:
     who did badly by chance look like those with poor prospects (Abadie, Chingos & West 2018, Review of
     Economics and Statistics 100:567-580). A last row per programme: last group less first.
     """
-    member = _groups(scores, scores.fitted[:, 0], groups)
     names = [f"predicted_outcome={g + 1}/{groups}" for g in range(groups)]
-    found = group_effects(scores, member=member, names=names, term="effect")
     parts = []
-    for a in scores.arms[1:]:
-        own = [i for i, row in enumerate(found.labels) if row["programme"] == a]
+    for a, name in enumerate(scores.arms[1:], 1):
+        if a == 1 or scores.target == "treated":  # else the same people are described
+            member = _groups(scores, scores.fitted[:, 0], groups, a)
+            found = group_effects(scores, member=member, names=names, term="effect")
+        own = [i for i, row in enumerate(found.labels) if row["programme"] == name]
         mine = found.combine(np.eye(len(found))[own], [found.labels[i] for i in own])
         parts.append(with_difference(mine, "predicted_outcome", "effect_difference"))
     return stacked(parts, family="over predicted outcome, programme")
@@ -83,10 +84,11 @@ def classification(
     x = scores.x[:, [scores.names.index(name) for name in names]]
     parts = []
     for a in range(1, len(scores.arms)):
-        u = share_above(scores, tau[:, a - 1], scores.weight)
+        d = scores.scores_of(a)[1]
+        u = share_above(scores, tau[:, a - 1], scores.weight * d)
         most, least = u <= share, u > 1 - share
-        theta, z = over_splits(scores, lambda s, m=most: mean_of(s.weight * m, x))  # type: ignore[misc]
-        low, low_z = over_splits(scores, lambda s, m=least: mean_of(s.weight * m, x))  # type: ignore[misc]
+        theta, z = over_splits(scores, lambda s, m=most * d: mean_of(s.weight * m, x))  # type: ignore[misc]
+        low, low_z = over_splits(scores, lambda s, m=least * d: mean_of(s.weight * m, x))  # type: ignore[misc]
         for term, member, point, influence in (
             ("mean_most", most, theta, z),
             ("mean_least", least, low, low_z),
@@ -131,10 +133,11 @@ def stacked(parts: Sequence[Lines], family: str | None = None) -> Lines:
     )
 
 
-def _groups(scores: UnitScores, value: Floats, groups: int) -> NDArray[np.bool_]:
-    """[n, groups] equal groups from the smallest to the largest value, within folds."""
+def _groups(scores: UnitScores, value: Floats, groups: int, a: int) -> NDArray[np.bool_]:
+    """[n, groups] equal groups, from the smallest to the largest value, of those described by the effect
+    of programme ``a``, within folds; others are where they would be."""
     if groups < 2:
         raise InputError("at least two groups are needed", where="groups")
-    u = 1.0 - share_above(scores, value, scores.weight)
+    u = 1.0 - share_above(scores, value, scores.weight * scores.scores_of(a)[1])
     number = np.clip(np.floor(np.nan_to_num(u) * groups), 0, groups - 1)
     return np.asarray((number[:, None] == np.arange(groups)) & np.isfinite(u)[:, None])

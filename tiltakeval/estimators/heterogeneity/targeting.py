@@ -42,10 +42,11 @@ def targeting(
 
     def compute(split: UnitScores) -> tuple[Floats, Floats]:
         w = split.weight * known
+        n, d = split.all_scores()
         thetas, values = [], []
         for j in range(len(arms)):
-            between = shares_between(scores, order[:, j], w)
-            theta, each = _curve(between[known], split.effects[known, j], w[known], shares)
+            between = shares_between(scores, order[:, j], w * d[:, j])
+            theta, each = _curve(between[known], n[known, j], w[known], shares, d[known, j])
             thetas.append(theta)
             full = np.zeros((scores.n, theta.size))
             full[known] = each
@@ -63,7 +64,7 @@ def targeting(
 
 
 def _curve(
-    between: Floats, y: Floats, weight: Floats, shares: Sequence[float]
+    between: Floats, n: Floats, weight: Floats, shares: Sequence[float], d: Floats
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """TOC at every share, AUTOC, Qini, and the influence [n, S + 2] of units ranked ``between`` [n, 2].
 
@@ -71,41 +72,49 @@ def _curve(
     ((y - m(q)) 1{u <= q} + q m(q)) / q - y, m(q) the mean of y at rank q: who is ranked first changes
     with everybody else. AUTOC = E[-y log u], Qini = E[y (1 - u)], with the same part from the ranks. The
     mean at a rank is smoothed over neighbours. Units of one rank are in any share as far as it reaches.
+    Of scores ``n`` with denominators ``d``: means are ratios, ranks those among units with d.
     """
+    s = weight / (weight @ d)
+    # a unit that isn't described itself (d = 0) has a rank, but no place of its own
+    least = 0.5 * float((s * d)[s * d > 0].min())
     start, stop = np.clip(between.T, 0.0, 1.0)
-    width = np.maximum(stop - start, 1e-12)
-    u = (start + stop) / 2
-    s = weight / weight.sum()
-    y = y - s @ y
+    width = stop - start
+    u = np.maximum((start + stop) / 2, least)
+    y = n - d * (s @ n)
     order = np.argsort(u, kind="stable")
-    su, sy, ss = u[order], y[order], s[order]
-    near = _smooth(sy, ss)
+    su, sd = u[order], (s * d)[order]
+    near = _smooth(s[order] * y[order], sd)
     theta = np.empty(len(shares) + 2)
     values = np.empty((u.size, len(shares) + 2))
     for i, q in enumerate(shares):
-        first = np.clip((q - start) / width, 0.0, 1.0)
+        first = np.where(
+            width > 0, np.clip((q - start) / np.where(width > 0, width, 1.0), 0.0, 1.0), u <= q
+        )
         level = float(np.interp(q, su, near))
         theta[i] = (s * first) @ y / q
-        values[:, i] = ((y - level) * first + q * level) / q - y - theta[i]
+        values[:, i] = ((y - d * level) * first + d * q * level) / q - y - d * theta[i]
     # sum over q >= u of m(q) / q (or m(q)) dq: the part of u's own rank in the ranks of those below
-    log_mean = 1.0 - (stop * np.log(stop) - start * np.log(np.maximum(start, 1e-300))) / width
+    logs = [end * np.log(np.maximum(end, 1e-300)) for end in (start, stop)]
+    safe = np.where(width > 0, width, 1.0)
+    log_mean = np.where(width > 0, 1.0 - (logs[1] - logs[0]) / safe, -np.log(u))
     for i, (weights, slope) in enumerate(((log_mean, 1.0 / su), (1.0 - u, np.ones(su.size)))):
         at = len(shares) + i
         below = np.empty(u.size)
-        below[order] = np.cumsum((near * slope * ss)[::-1])[::-1]
-        mean_below = s @ below
+        below[order] = np.cumsum((near * slope * sd)[::-1])[::-1]
+        mean_below = (s * d) @ below
         theta[at] = s @ (weights * y)
-        centre = float(s @ weights)
-        values[:, at] = weights * y - theta[at] - (below - mean_below) - centre * y
+        centre = float((s * d) @ weights)
+        values[:, at] = weights * y - d * (theta[at] + below - mean_below) - centre * y
     # ranks are dealt within folds, which leaves a little of the mean
-    return theta, (values - s @ values) * s[:, None]
+    return theta, (values - d[:, None] * (s @ values)) * s[:, None]
 
 
-def _smooth(y: Floats, s: Floats) -> NDArray[np.float64]:
-    """Running mean of y over about a tenth of the units, weighted; the ends use what there is."""
-    n = y.size
+def _smooth(sy: Floats, s: Floats) -> NDArray[np.float64]:
+    """Running mean, of sums ``sy`` over weights ``s``, over about a tenth of the units; the ends use
+    what there is."""
+    n = sy.size
     half = max(1, n // 20)
-    total = np.concatenate([[0.0], np.cumsum(s * y)])
+    total = np.concatenate([[0.0], np.cumsum(sy)])
     mass = np.concatenate([[0.0], np.cumsum(s)])
     low = np.maximum(np.arange(n) - half, 0)
     high = np.minimum(np.arange(n) + half + 1, n)
