@@ -14,7 +14,10 @@ import pytest
 from tiltakeval.design.cross_section import CrossSection, Subgroup
 from tiltakeval.errors import InputErrors
 from tiltakeval.estimators.weighting.aipw import AIPW
-from tiltakeval.study.for_whom import LEFT_OUT, NOT_MADE, TREE, fewer, for_whom, prepared
+from tiltakeval.study.for_whom import LEFT_OUT, NOT_MADE, for_whom
+from tiltakeval.study.for_whom_asked import prepared
+from tiltakeval.study.for_whom_rules import TREE
+from tiltakeval.study.for_whom_units import fewer
 from tiltakeval.study.run import StudyResult, run_study, write_outputs
 from tiltakeval.study.spec import parse_spec
 from tiltakeval.study.spec_for_whom import ForWhom

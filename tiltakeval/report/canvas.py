@@ -152,11 +152,7 @@ def month_axis(axes: Axes, months: Floats, words: Words, origin: str) -> None:
 def ground(
     axes: Axes, months: Floats, words: Words, limits: Limits | None, origin: str = "none"
 ) -> None:
-    if limits is not None:
-        axes.set_ylim(*limits)
-    axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.axhline(0, color=INK, linewidth=1.0, zorder=2)
+    level_ground(axes, limits)
     month_axis(axes, months, words, origin)
     number_axis(axes, words)
     if months.min() < 0:
@@ -211,3 +207,48 @@ def truth_line(axes: Axes, truth: Released, unit: str, words: Words) -> None:
 def shortened(text: str, length: int) -> str:
     """The text, cut with an ellipsis when longer than ``length``."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def row_ground(axes: Axes, rows: int, limits: Limits | None) -> None:
+    """Axes with a line of the drawing for each of ``rows``, zero marked."""
+    axes.set_ylim(-0.6, rows - 0.4)
+    if limits is not None:
+        axes.set_xlim(*limits)
+    axes.axvline(0, color=INK, linewidth=1.0)
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def row_names(
+    axes: Axes, place: Floats, names: Sequence[str], *, longest: int, size: float = 9.5
+) -> None:
+    """The rows' names at the left, cut at ``longest`` letters."""
+    axes.set_yticks(place, [shortened(name, longest) for name in names])
+    axes.tick_params(axis="y", length=0, labelsize=size)
+    axes.spines["left"].set_visible(False)
+
+
+def row_hidden(axes: Axes, place: Floats, words: Words) -> None:
+    """Says of each row at ``place`` that its number isn't shown."""
+    for at in place:
+        axes.text(
+            0.5,
+            at,
+            words("figure.hidden"),
+            va="center",
+            ha="center",
+            fontsize=9.5,
+            color=INK,
+            transform=axes.get_yaxis_transform(),
+            zorder=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )
+
+
+def level_ground(axes: Axes, limits: Limits | None) -> None:
+    """Axes with horizontal grid lines, zero marked."""
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.axhline(0, color=INK, linewidth=1.0, zorder=2)

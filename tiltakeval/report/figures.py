@@ -25,6 +25,9 @@ from tiltakeval.report.canvas import (
     origin_of,
     rendered,
     ribbons,
+    row_ground,
+    row_hidden,
+    row_names,
     scaled,
     shortened,
     start_of,
@@ -130,12 +133,7 @@ def forest(
     height = 46 + 21 * len(table)
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(340, height, (152, 34, 10, 6))
-        axes.set_ylim(-0.6, len(table) - 0.4)
-        if limits is not None:
-            axes.set_xlim(*limits)
-        axes.axvline(0, color=INK, linewidth=1.0)
-        axes.grid(axis="x", color=FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
+        row_ground(axes, len(table), limits)
         axes.hlines(place, low, high, color=look.colour, linewidth=2.2)
         axes.plot(
             estimate,
@@ -147,20 +145,8 @@ def forest(
             markeredgecolor="white",
             markeredgewidth=0.6,
         )
-        for at in place[~np.isfinite(estimate)]:
-            axes.text(
-                0.5,
-                at,
-                words("figure.hidden"),
-                va="center",
-                ha="center",
-                fontsize=9.5,
-                color=INK,
-                transform=axes.get_yaxis_transform(),
-            )
-        axes.set_yticks(place, [shortened(name, 25) for name in names])
-        axes.tick_params(axis="y", length=0, labelsize=10)
-        axes.spines["left"].set_visible(False)
+        row_hidden(axes, place[~np.isfinite(estimate)], words)
+        row_names(axes, place, names, longest=25, size=10)
         number_axis(axes, words, "x")
         axes.set_xlabel(words.unit(unit), labelpad=2)
         return rendered(figure, key=key, alt=alt)
@@ -189,10 +175,7 @@ def love(
     place = np.arange(len(detail))[::-1].astype(float)
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(340, 46 + 18 * len(detail), (164, 34, 10, 6))
-        axes.set_ylim(-0.6, len(detail) - 0.4)
-        axes.grid(axis="x", color=FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.axvline(0, color=INK, linewidth=1.0)
+        row_ground(axes, len(detail), None)
         if check.threshold is not None:
             axes.axvline(check.threshold, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
         axes.hlines(place, before, after, color=FAINT, linewidth=2)
@@ -210,9 +193,7 @@ def love(
             after, place, linestyle="none", marker=look.marker, markersize=6, color=look.colour
         )
         axes.set_xlim(left=-0.01)
-        axes.set_yticks(place, [shortened(name, 27) for name in names])
-        axes.tick_params(axis="y", length=0, labelsize=9.5)
-        axes.spines["left"].set_visible(False)
+        row_names(axes, place, names, longest=27)
         number_axis(axes, words, "x")
         axes.set_xlabel(words("figure.smd"), labelpad=2)
         return rendered(figure, key=key, alt=alt)

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 
 from tiltakeval.disclosure.release import Released, require_released
 from tiltakeval.report.canvas import (
-    FAINT,
     GREY,
     INK,
     STYLE,
     Drawing,
-    Floats,
     Limits,
     Look,
+    level_ground,
     new_axes,
     number_axis,
     rendered,
+    row_ground,
+    row_hidden,
+    row_names,
     scaled,
-    shortened,
 )
 from tiltakeval.report.words import Words
 
@@ -54,7 +54,7 @@ def group_forest(
     place = np.arange(len(table))[::-1].astype(float)
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(340, 46 + 26 * len(table), (136, 34, 10, 6))
-        _ground(axes, len(table), limits)
+        row_ground(axes, len(table), limits)
         if np.isfinite(average):
             axes.axvline(average, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
         axes.hlines(place, wide_low, wide_high, color=look.colour, linewidth=1.1, alpha=0.8)
@@ -69,11 +69,8 @@ def group_forest(
             (true,) = scaled(known.reindex(table["subgroup"]), unit, ("estimate",))
             axes.plot(true, place, linestyle="none", marker="|", color=INK, markersize=13,
                       markeredgewidth=1.8, zorder=6)  # fmt: skip
-        for at_y in place[~np.isfinite(point)]:
-            axes.text(0.5, at_y, words("figure.hidden"), va="center", ha="center", fontsize=9.5,
-                      transform=axes.get_yaxis_transform(), zorder=7,
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
-        _names(axes, place, names)
+        row_hidden(axes, place[~np.isfinite(point)], words)
+        row_names(axes, place, names, longest=23)
         number_axis(axes, words, "x")
         axes.set_xlabel(words.unit(unit), labelpad=2)
         return rendered(figure, key=key, alt=alt)
@@ -96,11 +93,7 @@ def predicted_panel(
     at = np.arange(1, len(table) + 1).astype(float)
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(340, 205, (44, 36, 8, 8))
-        if limits is not None:
-            axes.set_ylim(*limits)
-        axes.grid(axis="y", color=FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.axhline(0, color=INK, linewidth=1.0, zorder=2)
+        level_ground(axes, limits)
         if np.isfinite(average):
             axes.axhline(average, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2)
         axes.vlines(at, low, high, color=look.colour, linewidth=2.6, alpha=0.6)
@@ -133,11 +126,7 @@ def targeting_panel(
     at = np.append(np.asarray(shares, dtype=float)[order], 100.0)
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(340, 205, (44, 36, 8, 8))
-        if limits is not None:
-            axes.set_ylim(*limits)
-        axes.grid(axis="y", color=FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.axhline(0, color=INK, linewidth=1.0, zorder=2)
+        level_ground(axes, limits)
         axes.fill_between(at, low, high, color=look.colour, alpha=0.22, linewidth=0)
         axes.plot(at, point, color=look.colour, linewidth=2, marker=look.marker, markersize=5.5,
                   markeredgecolor="white", markeredgewidth=0.6, zorder=4)  # fmt: skip
@@ -168,26 +157,11 @@ def values_panel(
     place = np.arange(len(table))[::-1].astype(float)
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(340, 46 + 26 * len(table), (172, 34, 10, 6))
-        _ground(axes, len(table), None)
+        row_ground(axes, len(table), None)
         axes.hlines(place, low, high, color=look.colour, linewidth=2.6, alpha=0.6)
         axes.plot(point, place, linestyle="none", marker=look.marker, color=look.colour,
                   markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, zorder=4)  # fmt: skip
-        _names(axes, place, names, longest=33)
+        row_names(axes, place, names, longest=33)
         number_axis(axes, words, "x")
         axes.set_xlabel(label, labelpad=2)
         return rendered(figure, key=key, alt=alt)
-
-
-def _ground(axes: Axes, rows: int, limits: Limits | None) -> None:
-    axes.set_ylim(-0.6, rows - 0.4)
-    if limits is not None:
-        axes.set_xlim(*limits)
-    axes.axvline(0, color=INK, linewidth=1.0)
-    axes.grid(axis="x", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _names(axes: Axes, place: Floats, names: Sequence[str], longest: int = 23) -> None:
-    axes.set_yticks(place, [shortened(name, longest) for name in names])
-    axes.tick_params(axis="y", length=0, labelsize=9.5)
-    axes.spines["left"].set_visible(False)

@@ -18,7 +18,8 @@ from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.study.designs import design_of
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
-from tiltakeval.study.for_whom import Asked, for_whom, prepared
+from tiltakeval.study.for_whom import for_whom
+from tiltakeval.study.for_whom_asked import Asked, prepared
 from tiltakeval.study.found import Found
 from tiltakeval.study.hazard_rows import OBSERVED, follows, named, points_checks, told
 from tiltakeval.study.sources import compare, derive, read_source

@@ -30,7 +30,8 @@ from tiltakeval.study.estimator import (
     estimator_of,
     scoped,
 )
-from tiltakeval.study.for_whom import Asked, for_whom, prepared
+from tiltakeval.study.for_whom import for_whom
+from tiltakeval.study.for_whom_asked import Asked, prepared
 from tiltakeval.study.found import Found
 from tiltakeval.study.hazards import hazards
 from tiltakeval.study.known_truth import TIMES, known_truth
