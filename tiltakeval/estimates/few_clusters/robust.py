@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 
 #: Eigenvalues of I - H_gg below this are zero: the cluster alone identifies a direction.
 _NONE_LEFT = 1e-8
+NOTHING_LEFT = "no cluster leaves anything to judge it by"
 
 
 @dataclass(frozen=True)
@@ -46,48 +47,94 @@ def cr2(moments: Moments, combination: Floats) -> Robust:
     = X_g M X_g' has the rank of X_g, all of it is done in K dimensions: with X_g = Q R, Q'Q = I,
     (I - H_gg)^p = I + Q [(I - R M R')^p - I] Q'.
     """
-    weights, df = cr2_weights(moments, combination)
-    squares = np.einsum("gk,gk->g", weights, moments.scores) ** 2
-    found = Robust(float(combination @ moments.coef), float(np.sqrt(squares.sum())), df)
-    if not (found.std_error > 0 and df > 0):
-        return Robust(found.estimate, np.nan, np.nan, "no cluster leaves anything to judge it by")
-    return found
+    found, _ = cr2_of(moments, combination[:, None])
+    if not np.isfinite(found.std_error[0]):
+        return Robust(float(found.estimate[0]), np.nan, np.nan, NOTHING_LEFT)
+    return Robust(float(found.estimate[0]), float(found.std_error[0]), float(found.df[0]))
+
+
+@dataclass(frozen=True)
+class Several:
+    """Of r combinations of coefficients: ``estimate``, ``std_error`` and degrees of freedom ``df`` [r],
+    NaN where there are none."""
+
+    estimate: Floats
+    std_error: Floats
+    df: Floats
+
+
+def cr2_of(moments: Moments, maps: Floats) -> tuple[Several, Floats]:
+    """`cr2` of combinations ``maps`` [K, r], with what clusters add to them [G, r]."""
+    weights, df = corrected(moments, maps)
+    z = np.einsum("gkr,gk->gr", weights, moments.scores)
+    se = np.sqrt((z**2).sum(axis=0))
+    good = (se > 0) & (df > 0)
+    found = Several(moments.coef @ maps, np.where(good, se, np.nan), np.where(good, df, np.nan))
+    return found, z
 
 
 def cr2_weights(moments: Moments, combination: Floats) -> tuple[Floats, float]:
     """[G, K] what multiplies a cluster's score X_g'e_g, and the degrees of freedom, from X alone."""
-    bread, k = moments.bread, combination.size
-    a = bread @ combination
-    weights = np.zeros((moments.clusters, k))
-    own = np.zeros(moments.clusters)  # u_g'u_g, u_g = (I - H_gg)^(-1/2) X_g a
-    along = np.zeros((moments.clusters, k))  # X_g'u_g
+    weights, df = corrected(moments, combination[:, None])
+    return weights[:, :, 0], float(df[0])
+
+
+def corrected(moments: Moments, maps: Floats, power: float = -0.5) -> tuple[Floats, Floats]:
+    """[G, K, r] what multiplies scores where residuals are multiplied by (I - H_gg)^power, and [r]
+    Satterthwaite's degrees of freedom (0: none)."""
+    bread, a = moments.bread, moments.bread @ maps
+    k, r = a.shape
+    weights = np.zeros((moments.clusters, k, r))
+    own = np.zeros((moments.clusters, r))  # u_g'u_g, u_g = (I - H_gg)^power X_g a
+    along = np.zeros((moments.clusters, k, r))  # X_g'u_g
     for g in range(moments.clusters):
         values, vectors = np.linalg.eigh(moments.gram[g])
         good = values > 1e-12 * max(float(values[-1]), 1e-300)
         root = np.sqrt(values[good])
-        r = root[:, None] * vectors[:, good].T
-        left, axes = np.linalg.eigh(np.eye(root.size) - r @ bread @ r.T)
+        reduced = root[:, None] * vectors[:, good].T
+        left, axes = np.linalg.eigh(np.eye(root.size) - reduced @ bread @ reduced.T)
         there = left > _NONE_LEFT
-        half = (axes[:, there] / np.sqrt(left[there])) @ axes[:, there].T
-        turned = half @ (r @ a)
-        weights[g] = vectors[:, good] @ (turned / root)  # Q'e_g = R^-1' X_g'e_g
-        own[g] = turned @ turned
-        along[g] = r.T @ turned
-    gaps = np.diag(own) - along @ bread @ along.T
-    spread = float((gaps**2).sum())
-    return weights, float(np.trace(gaps)) ** 2 / spread if spread > 0 else 0.0
+        turn = (axes[:, there] * left[there] ** power) @ axes[:, there].T
+        turned = turn @ (reduced @ a)
+        weights[g] = vectors[:, good] @ (turned / root[:, None])  # Q'e_g = R^-1' X_g'e_g
+        own[g] = (turned**2).sum(axis=0)
+        along[g] = reduced.T @ turned
+    df = np.zeros(r)
+    for j in range(r):
+        gaps = np.diag(own[:, j]) - along[:, :, j] @ bread @ along[:, :, j].T
+        spread = float((gaps**2).sum())
+        df[j] = float(np.trace(gaps)) ** 2 / spread if spread > 0 else 0.0
+    return weights, df
 
 
 def without_each(moments: Moments, combination: Floats) -> Floats:
     """[G] the estimate without each cluster, NaN where it can't be had."""
+    return left_out_of(moments, combination[:, None])[:, 0]
+
+
+def left_out_of(moments: Moments, maps: Floats) -> Floats:
+    """[G, r] the combinations ``maps`` [K, r] without each cluster, NaN where they can't be had."""
     gram, right = moments.gram.sum(axis=0), moments.right.sum(axis=0)
-    out = np.full(moments.clusters, np.nan)
+    out = np.full((moments.clusters, maps.shape[1]), np.nan)
     for g in range(moments.clusters):
         rest = gram - moments.gram[g]
         bread = invert(rest)
-        if identified(rest, bread, combination):
-            out[g] = combination @ (bread @ (right - moments.right[g]))
+        coef = bread @ (right - moments.right[g])
+        for j, combination in enumerate(maps.T):
+            if identified(rest, bread, combination):
+                out[g, j] = combination @ coef
     return out
+
+
+def cr3_of(moments: Moments, maps: Floats) -> tuple[Several, Floats]:
+    """`cr3` of combinations ``maps`` [K, r], and what leaving a cluster out moves them by [G, r]. The
+    degrees of freedom are Satterthwaite's, for residuals multiplied by (I - H_gg)^-1, which is what
+    leaving a cluster out comes to (Pustejovsky & Tipton 2018)."""
+    point = moments.coef @ maps
+    moved = point - left_out_of(moments, maps)
+    se = np.sqrt((moved**2).sum(axis=0) / correction(moments.clusters))
+    _, df = corrected(moments, maps, power=-1.0)
+    return Several(point, se, np.where(np.isfinite(se) & (df > 0), df, np.nan)), moved
 
 
 def jackknife(estimate: float, left_out: Floats) -> Robust:

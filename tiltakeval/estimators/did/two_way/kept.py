@@ -1,0 +1,68 @@
+"""Regressions kept beside a result, for inference that needs more of them than influence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.estimators.did.two_way.fit import Block, Panel
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One least-squares fit, as `two_way.fit.regress` takes it."""
+
+    panel: Panel
+    blocks: Sequence[Block]
+    owner: Ints
+
+
+@dataclass(frozen=True)
+class Regressed:
+    """Estimates that are linear in the coefficients of ``fits``: ``maps`` [K, r], the coefficients of
+    all fits one after another. What estimates weigh by (cohorts' shares and mean covariates) is in
+    ``maps`` as given; ``given`` says so where it is estimated."""
+
+    fits: tuple[Fit, ...]
+    maps: Floats
+    given: str = ""
+
+    def one(self, place: int) -> Regressed:
+        """That of one of the estimates."""
+        return replace(self, maps=self.maps[:, place : place + 1])
+
+    def joined(self, others: Sequence[Regressed | None]) -> Regressed:
+        """Estimates of ``others``, which come from the same fits."""
+        return replace(self, maps=np.hstack([o.maps for o in others if o is not None]))
+
+    def times(self, weights: Floats) -> Regressed:
+        """Sums of the estimates by ``weights`` [r, s]."""
+        return replace(self, maps=self.maps @ weights)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The regression of one outcome and subgroup: the result's ``rows`` [r], and the ``design`` whose
+    units its panels have."""
+
+    regressed: Regressed
+    rows: Ints
+    design: StaggeredPanel
+
+
+def side_by_side(several: Sequence[Regressed]) -> Regressed:
+    """Several as one: of their own coefficients each, with all their estimates."""
+    size = np.array([one.maps.shape for one in several], dtype=np.int64).reshape(-1, 2)
+    maps = np.zeros(tuple(size.sum(axis=0)))
+    ends = size.cumsum(axis=0)
+    for one, (k, r) in zip(several, ends):
+        maps[k - one.maps.shape[0] : k, r - one.maps.shape[1] : r] = one.maps
+    given = next((one.given for one in several if one.given), "")
+    return Regressed(tuple(fit for one in several for fit in one.fits), maps, given)
