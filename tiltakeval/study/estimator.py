@@ -72,7 +72,8 @@ def estimate_and_check(
         return Checked(estimates, checks)
     nuisance = estimator.nuisance(design)
     estimates = estimator.estimate(design, nuisance)
-    target = estimator.target
+    # an estimator of scores names whom they describe in its own words
+    target = (estimator.scoring() if hasattr(estimator, "scoring") else estimator).target
     checks = [
         *balance(design=design, nuisance=nuisance, balance_smd=limits.balance_smd, target=target),
         *overlap(

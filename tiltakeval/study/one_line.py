@@ -26,6 +26,7 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import ESTIMATORS, build
+from tiltakeval.estimators.heterogeneity.survival.outcomes import spell_outcomes_from_frame
 from tiltakeval.study.estimator import estimate_and_check
 from tiltakeval.study.manifest import file_fingerprint, versions
 from tiltakeval.study.sources import read_frame
@@ -163,7 +164,10 @@ def estimate_file(key: str, path: Path, given: Mapping[str, str]) -> Estimation:
 
 
 def _maker(design: str, given: Mapping[str, str]) -> Callable[..., Any]:
-    """What makes the design: a long file with its unit and period is a panel."""
+    """What makes the design: a long file with its unit and period is a panel, a file with the duration
+    and event of spells a cross-section of outcomes freed of censoring."""
+    if design == "cross_section" and {"duration", "event"} <= set(given):
+        return spell_outcomes_from_frame
     if design == "cross_section" and {"unit", "period"} <= set(given):
         return panel_from_frame
     return DESIGNS[design]
@@ -234,6 +238,8 @@ def list_estimators() -> str:
         lines += [f"  columns: {columns}", f"  options: {options}"]
     panel = ", ".join(f"{name}=" for name in _arguments(panel_from_frame))
     lines.append(f"A long file with unit= and period= is a panel, with columns: {panel}")
+    spells = ", ".join(f"{name}=" for name in _arguments(spell_outcomes_from_frame))
+    lines.append(f"A file with duration= and event= has durations as outcomes, with: {spells}")
     return "\n".join(lines)
 
 

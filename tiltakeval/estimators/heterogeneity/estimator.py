@@ -36,6 +36,7 @@ from tiltakeval.estimators.heterogeneity.sorting import (
     classification,
     sorted_effects,
 )
+from tiltakeval.estimators.heterogeneity.survival.outcomes import SpellOutcomes
 from tiltakeval.estimators.heterogeneity.targeting import targeting
 from tiltakeval.estimators.numerics.basis import Basis
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
@@ -156,7 +157,9 @@ class Heterogeneity:
                 where="cate",
                 remedy="Say only_outcome and only_horizon.",
             )
-        record = run_record(self, design, nuisances[0])
+        record = dict(run_record(self, design, nuisances[0]))
+        if isinstance(design, SpellOutcomes):
+            record["spells"] = dict(design.notes)
         attrition = attrition_after(design, nuisances[0])
         found: list[Estimates] = []
         for scores in unit_score_sets(

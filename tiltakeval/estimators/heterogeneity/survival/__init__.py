@@ -1,0 +1,1 @@
+"""Effects on durations: spells turned into outcomes that scores, tests and rules can take."""
