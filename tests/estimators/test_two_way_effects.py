@@ -245,15 +245,6 @@ def test_options_that_make_no_sense(key: str, options: dict, said: str) -> None:
         build(key, **options).estimate(make_rollout(60))
 
 
-@pytest.mark.parametrize("key", ["twfe", "twfe_event_study", "sun_abraham", "etwfe", "stacked"])
-def test_covariates_that_vary_are_refused(key: str) -> None:
-    design = make_rollout(60)
-    moving = replace(design, varying=design.outcomes.copy(), varying_names=("wage",))
-    options = {"comparison": "last"} if key == "sun_abraham" else {}
-    with pytest.raises(InputError, match="constant in a unit"):
-        build(key, **options).estimate(moving)
-
-
 def test_too_few_rows_for_a_convention_is_said() -> None:
     design = replace(make_rollout(40, seed=8), subgroups={})
     y = design.outcomes.copy()

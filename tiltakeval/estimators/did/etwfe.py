@@ -19,8 +19,8 @@ from tiltakeval.estimators.did.two_way.result import (
     Errors,
     check_options,
     every_level,
-    refuse_varying,
 )
+from tiltakeval.estimators.did.varying import said_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,6 @@ class ExtendedTwoWay(Averages):
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """Rows and averages as `GroupTimeATT` has them. Raises InputError."""
         began = time.process_time()
-        refuse_varying(design)
         check_options(
             self,
             comparison=("not_yet", "never", "not_yet_treated", "never_treated"),
@@ -77,6 +76,7 @@ class ExtendedTwoWay(Averages):
         ]
         groups = groups_of(design, len(plan))
         rows = Rows(design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design))
+        rows.notes |= said_of(design)
         clear = ~anticipating(design, self.anticipation, rows)
         for label, inside, k in every_level(design):
             found, rows.scale = cell_level(
@@ -90,4 +90,6 @@ class ExtendedTwoWay(Averages):
                 fixed=self.shares == "fixed",
             )
             rows.add(label, k, inside & clear, found)
-        return result_of(design, rows, groups, self, key="etwfe", options=asdict(self), began=began)
+        return result_of(
+            design, rows, groups, self, key="etwfe", options=asdict(self), began=began, varying=True
+        )

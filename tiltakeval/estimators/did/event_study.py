@@ -20,6 +20,7 @@ from tiltakeval.estimators.did.two_way.against import Weigh, against_cells
 from tiltakeval.estimators.did.two_way.columns import (
     Sample,
     blocks_of,
+    dropped_of,
     event_columns,
     sample_of,
 )
@@ -30,7 +31,6 @@ from tiltakeval.estimators.did.two_way.result import (
     check_options,
     clusters_of,
     every_level,
-    refuse_varying,
     scale_of,
     summed,
     support_of,
@@ -38,6 +38,7 @@ from tiltakeval.estimators.did.two_way.result import (
     two_way,
 )
 from tiltakeval.estimators.did.two_way.weights import cell_weights, foreign_weight
+from tiltakeval.estimators.did.varying import note_collinear, said_of
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
@@ -76,23 +77,22 @@ class TwoWayEventStudy:
         """Rows ``effect_by_event_time`` (without the reference), their mean from 0 on
         ``effect_over_event_times``, their sums ``cumulated_path``. Raises InputError."""
         began = time.process_time()
-        refuse_varying(design)
         check_options(self, units=("all", "ever_treated"))
         reference = self._reference()
         groups = groups_of(design, 2 * design.periods.size)
         rows = Rows(design, groups, None, "g_minus_1", MISSING)
-        rows.notes |= {"foreign_weights": [], "against_cells": []}
+        rows.notes |= {"foreign_weights": [], "against_cells": [], **said_of(design)}
         for label, inside, k in every_level(design):
             if self.units == "ever_treated":
                 inside = inside & (design.first <= design.periods[-1])
             sample = sample_of(design, inside, k)
-            lost = rows.notes["collinear"]
-            lost += [name for name in sample.dropped if name not in lost]
+            note_collinear(rows.notes, sample.dropped)
             where = {"subgroup": label, "outcome": design.outcome_names[k]}
             rows.add_beside(label, k, self._rows(design, sample, groups, rows, where, reference))
         out = result_of(
-            design, rows, groups, self, key="twfe_event_study", options=asdict(self), began=began
-        )
+            design, rows, groups, self, key="twfe_event_study", options=asdict(self), began=began,
+            varying=True,
+        )  # fmt: skip
         return two_way(out, design)
 
     def _rows(
@@ -121,6 +121,7 @@ class TwoWayEventStudy:
         columns = event_columns(sample, events, low, high)
         blocks = blocks_of(sample, columns)
         found = regress(sample.panel, blocks, columns.owner)
+        note_collinear(rows.notes, dropped_of(sample, found, columns.nuisance))
         why = [
             self._why(design, side[0], bool(ok))
             for side, ok in zip(

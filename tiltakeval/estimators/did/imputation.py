@@ -114,8 +114,9 @@ class Imputation(Averages):
         groups = groups_of(design, len(plan))
         rows = impute(design, plan, groups, choices)
         return result_of(
-            design, rows, groups, self, key="did_imputation", options=asdict(self), began=began
-        )
+            design, rows, groups, self, key="did_imputation", options=asdict(self), began=began,
+            varying=True,
+        )  # fmt: skip
 
 
 def _shared(design: StaggeredPanel, labels: Labels) -> Callable[[Average, Sequence[Cell]], Ints]:

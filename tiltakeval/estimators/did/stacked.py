@@ -19,9 +19,9 @@ from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     every_level,
-    refuse_varying,
 )
 from tiltakeval.estimators.did.two_way.stacks import Stack, pooled, separate, stacks_of
+from tiltakeval.estimators.did.varying import note_collinear, said_of
 
 Bools = NDArray[np.bool_]
 
@@ -66,7 +66,6 @@ class Stacked:
         Raises InputError."""
         began = time.process_time()
         self._check()
-        refuse_varying(design)
         never = self.comparison.startswith("never")
         if never:
             refuse_no_never(design, self.anticipation, "Say comparison=not_yet.")
@@ -89,6 +88,7 @@ class Stacked:
         rows.notes |= {
             "stacks": [_said(design, stack) for stack in kept],
             "estimand": _of(design, kept),
+            **said_of(design),
         }
         rows.notes["not_supported"] += [
             {
@@ -105,7 +105,8 @@ class Stacked:
         for label, inside, k in every_level(design):
             if self.weights != "treated":
                 common = self.weights == "weighted_regression"
-                found = pooled(design, kept, inside, k, groups, self.min_clusters, common)
+                found, dropped = pooled(design, kept, inside, k, groups, self.min_clusters, common)
+                note_collinear(rows.notes, dropped)
                 rows.add_beside(label, k, found)
                 continue
             level = separate(
@@ -114,8 +115,9 @@ class Stacked:
             treated = np.isin(design.first, [stack.cohort for stack in kept])
             rows.add(label, k, inside & treated, level)
         return result_of(
-            design, rows, groups, self, key="stacked", options=asdict(self), began=began
-        )
+            design, rows, groups, self, key="stacked", options=asdict(self), began=began,
+            varying=True,
+        )  # fmt: skip
 
     def _check(self) -> None:
         """Raise InputError for a choice there isn't, or a number that makes no sense."""

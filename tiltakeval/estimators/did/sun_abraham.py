@@ -22,8 +22,8 @@ from tiltakeval.estimators.did.two_way.result import (
     Errors,
     check_options,
     every_level,
-    refuse_varying,
 )
+from tiltakeval.estimators.did.varying import said_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,6 @@ class SunAbraham(Averages):
         """Rows and averages as `GroupTimeATT` has them, all measured from the base period. Raises
         InputError."""
         began = time.process_time()
-        refuse_varying(design)
         check_options(
             self,
             comparison=("never", "last", "never_treated", "last_treated"),
@@ -76,6 +75,7 @@ class SunAbraham(Averages):
         )
         groups = groups_of(design, len(plan))
         rows = Rows(design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design))
+        rows.notes |= said_of(design)
         clear = ~anticipating(design, self.anticipation, rows)
         for label, inside, k in every_level(design):
             sample = sample_of(design, inside & clear, k)
@@ -91,8 +91,9 @@ class SunAbraham(Averages):
             )
             rows.add(label, k, inside & clear, found)
         return result_of(
-            design, rows, groups, self, key="sun_abraham", options=asdict(self), began=began
-        )
+            design, rows, groups, self, key="sun_abraham", options=asdict(self), began=began,
+            varying=True,
+        )  # fmt: skip
 
 
 def before_last(design: StaggeredPanel, anticipation: int) -> StaggeredPanel:
@@ -114,6 +115,7 @@ def before_last(design: StaggeredPanel, anticipation: int) -> StaggeredPanel:
         periods=design.periods[keep],
         first=design.first[ever],
         covariates=design.covariates[ever],
+        varying=None if design.varying is None else design.varying[ever][:, keep],
         weight=design.weight[ever],
         unit_names=(),
         cluster=np.unique(design.cluster[ever], return_inverse=True)[1].astype(np.int64),

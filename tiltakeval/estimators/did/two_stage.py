@@ -65,8 +65,9 @@ class TwoStage(Averages):
         groups = groups_of(design, len(plan))
         rows = impute(design, plan, groups, choices)
         return result_of(
-            design, rows, groups, self, key="two_stage", options=asdict(self), began=began
-        )
+            design, rows, groups, self, key="two_stage", options=asdict(self), began=began,
+            varying=True,
+        )  # fmt: skip
 
 
 def _indicators(design: StaggeredPanel, row: Average, cells: Sequence[Cell]) -> Ints:

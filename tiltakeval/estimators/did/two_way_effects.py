@@ -19,6 +19,7 @@ from tiltakeval.estimators.did.two_way.bacon import by_type, decompose
 from tiltakeval.estimators.did.two_way.columns import (
     Sample,
     blocks_of,
+    dropped_of,
     sample_of,
     static_columns,
 )
@@ -28,7 +29,6 @@ from tiltakeval.estimators.did.two_way.result import (
     Errors,
     check_options,
     every_level,
-    refuse_varying,
     scale_of,
     summed,
     support_of,
@@ -36,6 +36,7 @@ from tiltakeval.estimators.did.two_way.result import (
     two_way,
 )
 from tiltakeval.estimators.did.two_way.weights import static_weights
+from tiltakeval.estimators.did.varying import note_collinear, said_of
 from tiltakeval.estimators.numerics.groups import Groups
 
 Bools = NDArray[np.bool_]
@@ -68,17 +69,17 @@ class TwoWayEffects:
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """A row (term ``effect_overall``) by outcome and subgroup. Raises InputError."""
         began = time.process_time()
-        refuse_varying(design)
         check_options(self)
         groups = groups_of(design, 2)
         rows = Rows(design, groups, None, "g_minus_1", MISSING)
-        rows.notes |= {"bacon": [], "weights": [], "against_cells": []}
+        rows.notes |= {"bacon": [], "weights": [], "against_cells": [], **said_of(design)}
         for label, inside, k in every_level(design):
             sample = sample_of(design, inside, k)
-            lost = rows.notes["collinear"]
-            lost += [name for name in sample.dropped if name not in lost]
+            note_collinear(rows.notes, sample.dropped)
             rows.add_beside(label, k, [self._row(design, sample, groups, rows, label, k)])
-        out = result_of(design, rows, groups, self, key="twfe", options=asdict(self), began=began)
+        out = result_of(
+            design, rows, groups, self, key="twfe", options=asdict(self), began=began, varying=True
+        )
         return two_way(out, design)
 
     def _row(
@@ -100,6 +101,7 @@ class TwoWayEffects:
         columns = static_columns(sample)
         blocks = blocks_of(sample, columns)
         found = regress(sample.panel, blocks, columns.owner)
+        note_collinear(rows.notes, dropped_of(sample, found, columns.nuisance))
         maps = np.zeros((found.coef.size, 1))
         maps[-1] = 1.0
         if not found.identifies(maps)[0]:
@@ -135,7 +137,7 @@ def _sides(design: StaggeredPanel, sample: Sample) -> tuple[Bools, Bools]:
 
 def _bacon(design: StaggeredPanel, sample: Sample, beta: float) -> dict[str, Any]:
     """The decomposition as plain values, or why there is none."""
-    if sample.panel.x.shape[1] > 1:
+    if sample.panel.x.shape[1] > 1 or sample.panel.moving:
         return {"why": "the decomposition is of a regression without covariates"}
     if not sample.complete:
         return {"why": "the decomposition needs every unit in every period"}

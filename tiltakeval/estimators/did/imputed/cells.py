@@ -20,14 +20,13 @@ from scipy import sparse
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.aggregate import Average
 from tiltakeval.estimators.did.imputed.fit import Baseline
-from tiltakeval.estimators.did.level import Fitted, Support
+from tiltakeval.estimators.did.imputed.support import Comparison
+from tiltakeval.estimators.did.level import Fitted
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Bits = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 #: The labels of cells [cells] that share an average, for a row of results; None where each has its own.
@@ -75,13 +74,14 @@ class Imputed:
         leave_one_out: bool,
         plain_mean: bool,
         sharing: Sharing | None,
+        moving: Sequence[str] = (),
     ) -> None:
         self.design, self.groups, self.units, self.y, self.base = design, groups, units, y, base
         self.min_clusters, self.leave_one_out = min_clusters, leave_one_out
-        self.plain_mean, self.sharing = plain_mean, sharing
+        self.plain_mean, self.sharing, self.moving = plain_mean, sharing, moving
         self.clusters = int(design.cluster.max()) + 1
         self.own_clusters = bool(np.bincount(design.cluster[units], minlength=1).max() <= 1)
-        self.support = _Comparison(design, units, base.used)
+        self.support = Comparison(design, units, base.used)
         self.left_out: dict[Cell, int] = {}
 
     def estimate(self, plan: Sequence[Cell]) -> Cells:
@@ -146,6 +146,13 @@ class Imputed:
                 )
             if not used[:, cell.t].any():
                 return Reason(Why.NO_COMPARISON, "no untreated unit is seen in the period")
+            if self.base.lost:
+                names = ", ".join(self.moving[j] for j in self.base.lost)
+                return Reason(
+                    Why.COLLINEAR,
+                    f"what {names} would do can't be told from untreated rows, in which it doesn't "
+                    "vary in its own way",
+                )
             if self.base.z.shape[1] > 1:
                 return Reason(
                     Why.NO_COMPARISON,
@@ -200,7 +207,7 @@ class Imputed:
         )
 
     def _moved(self, part: _Cohort) -> Floats:
-        """[k, qT] mean of c_it over each cell's rows."""
+        """[k, qT + p] mean of (c_it, v_it) over each cell's rows, unit effects eliminated."""
         q, periods = self.base.equations.shape
         k = len(part.cells)
         out = np.empty((k, q, periods))
@@ -211,7 +218,12 @@ class Imputed:
             weight = part.share if a == 0 else part.share * self.base.z[part.units, a][:, None]
             out[:, a] = -(weight.T @ level)
             out[own, a, columns] += weight.sum(axis=0)
-        return out.reshape(k, q * periods)
+        flat = out.reshape(k, q * periods)
+        if self.base.v is None:
+            return flat
+        own_v = self.base.v[part.units[:, None], columns]
+        moved = np.einsum("mk,mkp->kp", part.share, own_v)
+        return np.hstack([flat, moved - part.share.T @ self.base.level(part.units)])
 
     def _combined(
         self, parts: list[_Cohort], z: Floats, average: Floats
@@ -253,39 +265,3 @@ class Imputed:
             effects.append(sparse.csr_matrix(adding @ (part.share * part.tau)))
         weight, effect = sparse.hstack(weights).tocsr(), sparse.hstack(effects).tocsr()
         return (weight.T @ weight).toarray(), (weight.T @ effect).toarray()
-
-
-class _Comparison:
-    """Who the untreated units of each period are."""
-
-    def __init__(self, design: StaggeredPanel, units: Ints, used: Bools) -> None:
-        self.design, self.units, self.used = design, units, used
-        self.clusters = int(design.cluster.max()) + 1
-        self.known: dict[int, tuple[Bits, Bits, float]] = {}
-
-    def of(self, cell: Cell, treated: Ints) -> Support:
-        """The support of a cell with ``treated`` units."""
-        if cell.t not in self.known:
-            inside = self.units[self.used[:, cell.t]]
-            weight = self.design.weight[inside]
-            effective = float(weight.sum() ** 2 / (weight @ weight)) if inside.size else 0.0
-            self.known[cell.t] = (
-                bits(inside, self.design.n),
-                bits(self.design.cluster[inside], self.clusters),
-                effective,
-            )
-        others, theirs, effective = self.known[cell.t]
-        return Support(
-            treated=bits(treated, self.design.n),
-            comparison=others,
-            clusters=theirs | bits(self.design.cluster[treated], self.clusters),
-            effective=effective,
-            trimmed=0,
-        )
-
-
-def bits(where: Ints, size: int) -> Bits:
-    """Positions ``where`` as bits over ``size``."""
-    mask = np.zeros(size, dtype=bool)
-    mask[where] = True
-    return np.packbits(mask)

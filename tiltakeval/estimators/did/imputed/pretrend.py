@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
-from tiltakeval.estimators.did.imputed.cells import bits
 from tiltakeval.estimators.did.imputed.fit import Baseline, blocks
+from tiltakeval.estimators.did.imputed.support import bits
 from tiltakeval.estimators.did.level import Support
 from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import Beside
@@ -114,7 +114,7 @@ def _places(
 
 
 def _beside_model(base: Baseline, place: Ints) -> Floats:
-    """[leads, qT] products of the indicators with the model's columns, unit effects eliminated."""
+    """[leads, qT + p] products of the indicators with the model's columns, unit effects eliminated."""
     q, periods = base.equations.shape
     out = np.zeros((place.shape[1], q, periods))
     for e in range(place.shape[1]):
@@ -123,7 +123,14 @@ def _beside_model(base: Baseline, place: Ints) -> Floats:
         out[e] = -(zw / base.count[own, None]).T @ base.used[own]
         for t in np.unique(place[own, e]):
             out[e, :, t] += zw[place[own, e] == t].sum(axis=0)
-    return out.reshape(place.shape[1], q * periods)
+    flat = out.reshape(place.shape[1], q * periods)
+    if base.v is None:
+        return flat
+    beside = []
+    for at in place.T:
+        own = np.flatnonzero(at >= 0)
+        beside.append(base.weight[own] @ (base.v[own, at[own]] - base.level(own)))
+    return np.hstack([flat, np.array(beside)])
 
 
 def _left(base: Baseline, place: Ints, toward: Floats) -> tuple[Floats, Floats]:
@@ -131,11 +138,14 @@ def _left(base: Baseline, place: Ints, toward: Floats) -> tuple[Floats, Floats]:
     residuals [m, e], both summed over periods."""
     m, leads = place.shape
     q, periods = base.equations.shape
-    along = -toward.T.reshape(leads, q, periods).transpose(1, 0, 2).reshape(q, leads * periods)
+    by_z = -toward.T[:, : q * periods].reshape(leads, q, periods)
+    along = by_z.transpose(1, 0, 2).reshape(q, leads * periods)
     square, right = np.zeros((m, leads, leads)), np.zeros((m, leads))
     for rows in blocks(m):
         used = base.used[rows]
         left = (base.z[rows] @ along).reshape(used.shape[0], leads, periods)
+        if base.v is not None:
+            left -= np.einsum("mtp,pe->met", base.v[rows], toward[q * periods :])
         for e in range(leads):
             there = np.flatnonzero(place[rows, e] >= 0)
             left[there, e, place[rows, e][there]] += 1.0

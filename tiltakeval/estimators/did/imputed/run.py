@@ -17,6 +17,7 @@ from tiltakeval.estimators.did.imputed.pretrend import leads_of, pretrends
 from tiltakeval.estimators.did.level import Level, standard_covariates
 from tiltakeval.estimators.did.plan import Cell, cells
 from tiltakeval.estimators.did.rows import Rows, levels_of
+from tiltakeval.estimators.did.varying import Varying, known_rows, said_of, standard_varying
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
@@ -68,6 +69,9 @@ def impute(design: StaggeredPanel, plan: list[Cell], groups: Groups, choices: Ch
     rows = Rows(design, groups, choices.balance, choices.divisor, MISSING, asked=choices.asked)
     rows.notes["not_imputed"] = []
     rows.notes["leads_from"] = "all untreated rows before them"
+    rows.notes |= said_of(design)
+    if "varying" in rows.notes:
+        rows.notes["varying"]["slopes"] = []
     leads = leads_of(design, choices.anticipation, choices.leads)
     for label, inside in levels_of(design):
         units = np.flatnonzero(inside)
@@ -76,7 +80,8 @@ def impute(design: StaggeredPanel, plan: list[Cell], groups: Groups, choices: Ch
         for k in range(len(design.outcome_names)):
             y = design.outcomes[:, :, k]
             y = y if inside.all() else y[units]
-            base = _fit(design, units, y, z, choices)
+            y, moving = _moving(design, units, y)
+            base = _fit(design, units, y, z, choices, moving)
             imputed = Imputed(
                 design,
                 groups,
@@ -87,9 +92,21 @@ def impute(design: StaggeredPanel, plan: list[Cell], groups: Groups, choices: Ch
                 leave_one_out=choices.leave_one_out,
                 plain_mean=choices.plain_mean,
                 sharing=choices.sharing,
+                moving=moving.names,
             )
             found = imputed.estimate(plan)
-            rows.add(label, k, inside, Level(found.fitted, dropped, (), found.mass, found.combine))
+            for j, name in enumerate(moving.names):
+                if j in base.equations.slopes:
+                    rows.notes["varying"]["slopes"].append(
+                        {
+                            "subgroup": label,
+                            "outcome": design.outcome_names[k],
+                            "covariate": name,
+                            "slope": float(base.slope[j] / moving.scale[j]),
+                        }
+                    )
+            idle = dropped + moving.constant + base.idle(moving.names)
+            rows.add(label, k, inside, Level(found.fitted, idle, (), found.mass, found.combine))
             rows.notes["not_imputed"] += [
                 {
                     "subgroup": label,
@@ -118,9 +135,23 @@ def event_times(design: StaggeredPanel, cells: Sequence[Cell]) -> Ints:
     return np.array([design.periods[c.t] - c.cohort for c in cells], dtype=np.int64)
 
 
-def _fit(design: StaggeredPanel, units: Ints, y: Floats, z: Floats, choices: Choices) -> Baseline:
+def _moving(design: StaggeredPanel, units: Ints, y: Floats) -> tuple[Floats, Varying]:
+    """Outcomes [m, T], missing in rows without a value of some covariate that varies, and these."""
+    known = known_rows(design)
+    if known is None:
+        return y, Varying(np.zeros((units.size, 0, 0)), np.zeros(0), (), ())
+    assert design.varying is not None
+    y = np.where(known[units], y, np.nan)
+    v = design.varying[units]
+    return y, standard_varying(v, np.isfinite(y), design.weight[units], design.varying_names)
+
+
+def _fit(
+    design: StaggeredPanel, units: Ints, y: Floats, z: Floats, choices: Choices, moving: Varying
+) -> Baseline:
     before = design.periods < design.first[units, None] - choices.anticipation
     basis = None
     if choices.covariates == "linear" and z.shape[1] > 1:
         basis = along_line(z.shape[1], design.periods.astype(np.float64))
-    return fit_baseline(y, before & np.isfinite(y), design.weight[units], z, basis)
+    v = moving.values if moving.names else None
+    return fit_baseline(y, before & np.isfinite(y), design.weight[units], z, basis, v)

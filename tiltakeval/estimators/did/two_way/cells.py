@@ -12,7 +12,7 @@ from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import Rows
-from tiltakeval.estimators.did.two_way.columns import Sample, blocks_of, cell_columns
+from tiltakeval.estimators.did.two_way.columns import Sample, blocks_of, cell_columns, dropped_of
 from tiltakeval.estimators.did.two_way.fit import regress
 from tiltakeval.estimators.did.two_way.result import (
     Errors,
@@ -67,6 +67,7 @@ def cell_level(
     inside = np.zeros(design.n, dtype=bool)
     inside[np.concatenate(sample.members)] = True
     sides = [_sides(design, cell, inside & seen[:, cell.t]) for cell in able]
+    dropped = dropped_of(sample, found, columns.nuisance)
     why = [
         _too_few(design, *side, least)
         or ("" if ok else _lost(design, cell, inside & seen[:, cell.b]))
@@ -96,7 +97,7 @@ def cell_level(
             rows.append(float(design.weight[sides[k][0]].sum()))
     scale = scale_of(errors, design, sample, found, groups)
     mass = np.array(rows) if fixed else None
-    return Level(tuple(fitted), sample.dropped, (), mass=mass), scale
+    return Level(tuple(fitted), dropped, (), mass=mass), scale
 
 
 def anticipating(design: StaggeredPanel, anticipation: int, rows: Rows) -> Bools:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.level import standard_covariates
-from tiltakeval.estimators.did.two_way.fit import Block, Panel
+from tiltakeval.estimators.did.two_way.fit import Block, Panel, Regression, collinear_moving
+from tiltakeval.estimators.did.varying import known_rows, standard_varying
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -22,7 +23,8 @@ Ints = NDArray[np.int64]
 class Sample:
     """The units of a regression. ``start`` [n]: first treated period, infinite where treatment begins
     after the last one. ``cohorts`` [C] those of the units, in order; ``members`` their units. ``names``
-    [q - 1] of the covariates in ``panel.x``; ``dropped`` are collinear among the units."""
+    [q - 1] of the covariates in ``panel.x``, ``moving`` [p] of those that vary with time; ``dropped``
+    are collinear among the units, or constant in all of them though said to vary."""
 
     panel: Panel
     periods: Ints
@@ -31,6 +33,7 @@ class Sample:
     members: tuple[Ints, ...]
     names: tuple[str, ...]
     dropped: tuple[str, ...]
+    moving: tuple[str, ...] = ()
 
     @cached_property
     def seen(self) -> Bools:
@@ -46,29 +49,51 @@ class Sample:
 def sample_of(
     design: StaggeredPanel, inside: Bools, outcome: int, covariates: bool = True
 ) -> Sample:
-    """The units ``inside`` [n] that have any outcome."""
+    """The units ``inside`` [n] that have any outcome, in the rows with a value of every covariate that
+    varies with time."""
     y = np.ascontiguousarray(design.outcomes[:, :, outcome])
+    known = known_rows(design) if covariates else None
+    if known is not None:
+        y = np.where(known, y, np.nan)
     inside = inside & np.isfinite(y).any(axis=1)
-    x, names, dropped = (np.zeros((design.n, 0)), (), ())
+    x = np.zeros((design.n, 0))
+    names: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     if covariates:
-        x, names, dropped = standard_covariates(design, inside)  # type: ignore[assignment]
+        x, names, dropped = standard_covariates(design, inside)
     start = np.where(design.first > design.periods[-1], np.inf, design.first)
     cohorts = np.unique(start[inside])
+    v: Floats | None = None
+    moving: tuple[str, ...] = ()
+    if known is not None:
+        assert design.varying is not None
+        seen = np.isfinite(y) & inside[:, None]
+        found = standard_varying(design.varying, seen, design.weight, design.varying_names)
+        v, moving = found.values, found.names
+        dropped += found.constant
     return Sample(
-        panel=Panel(y, design.weight, np.concatenate([np.ones((design.n, 1)), x], axis=1)),
+        panel=Panel(y, design.weight, np.concatenate([np.ones((design.n, 1)), x], axis=1), v),
         periods=design.periods,
         start=start,
         cohorts=cohorts,
         members=tuple(np.flatnonzero(inside & (start == g)) for g in cohorts),
         names=names,
         dropped=dropped,
+        moving=moving,
     )
+
+
+def dropped_of(sample: Sample, found: Regression, nuisance: int) -> tuple[str, ...]:
+    """Covariates that say nothing: the sample's, and those that vary with time but only as unit effects
+    and the first ``nuisance`` columns of the regression do."""
+    return sample.dropped + tuple(sample.moving[j] for j in collinear_moving(found, nuisance))
 
 
 @dataclass(frozen=True)
 class Columns:
     """Regressors in order: ``by_cohort`` maps a cohort to its [T, K] columns, ``owner`` [K] is the
-    covariate that multiplies each. The first ``nuisance`` columns are period effects."""
+    covariate that multiplies each (-1 - j: the column is the j-th covariate that varies with time). The
+    first ``nuisance`` columns are those covariates and period effects."""
 
     by_cohort: Callable[[float], Floats]
     owner: Ints
@@ -78,16 +103,17 @@ class Columns:
 def with_periods(
     sample: Sample, effects: Callable[[float], Floats], owner: Ints | None = None
 ) -> Columns:
-    """Period effects, those times each covariate, then ``effects(cohort)`` [T, m], owned by ``owner``
-    [m] (default: the constant)."""
-    periods, q = sample.periods.size, sample.panel.x.shape[1]
+    """Covariates that vary with time, period effects, those times each covariate, then
+    ``effects(cohort)`` [T, m], owned by ``owner`` [m] (default: the constant)."""
+    periods, q, p = sample.periods.size, sample.panel.x.shape[1], sample.panel.moving
     dummies = np.tile(np.eye(periods)[:, 1:], (1, q))
+    nuisance = np.hstack([np.zeros((periods, p)), dummies]) if p else dummies
     m = effects(float(sample.cohorts[0])).shape[1]
     own = np.zeros(m, dtype=np.int64) if owner is None else owner
     return Columns(
-        by_cohort=lambda g: np.hstack([dummies, effects(g)]),
-        owner=np.concatenate([np.repeat(np.arange(q), periods - 1), own]),
-        nuisance=dummies.shape[1],
+        by_cohort=lambda g: np.hstack([nuisance, effects(g)]),
+        owner=np.concatenate([-1 - np.arange(p), np.repeat(np.arange(q), periods - 1), own]),
+        nuisance=nuisance.shape[1],
     )
 
 

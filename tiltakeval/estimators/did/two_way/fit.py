@@ -5,6 +5,9 @@ x_i,a(k) S_g[t, k], with x_i0 = 1. Unit effects are taken out in closed form (an
 rows); period effects are columns. What the normal equations need of a block is then one T x T matrix
 for every pair of covariates, so neither the regressors nor their demeaned values are ever laid out, and
 scores of units are products of their T residuals with a T x r matrix.
+
+Covariates that vary with time in their own way are columns of their own, with one slope each; they cost
+a pass over their values.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+
+from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -44,18 +49,26 @@ class Block:
 
 @dataclass(frozen=True)
 class Panel:
-    """``y`` [n, T], NaN where there is no row; ``weight`` [n] > 0; ``x`` [n, q], a constant first."""
+    """``y`` [n, T], NaN where there is no row; ``weight`` [n] > 0; ``x`` [n, q], a constant first;
+    ``varying`` [n, T, p] covariates with a value in every row (if any)."""
 
     y: Floats
     weight: Floats
     x: Floats
+    varying: Floats | None = None
+
+    @property
+    def moving(self) -> int:
+        """How many covariates vary with time."""
+        return 0 if self.varying is None else self.varying.shape[2]
 
 
 @dataclass(frozen=True)
 class Regression:
     """``coef`` [K], one solution where ``identifies`` says no. ``bread`` [K, K] is the (pseudo-)inverse
     of the regressors' cross-products, ``inner`` holds every block's [q, q, T, T] cross-products of
-    units seen, with unit effects taken out. There are ``rows`` unit-periods and ``units`` unit effects;
+    units seen, with unit effects taken out, ``beside`` its [q, T, p] cross-products with covariates that
+    vary. There are ``rows`` unit-periods and ``units`` unit effects;
     ``rank`` is that of the regressors, period effects included. ``null`` [K, d] spans what can't be told
     apart, ``size`` [K] is each regressor's."""
 
@@ -68,6 +81,8 @@ class Regression:
     owner: Ints
     null: Floats
     size: Floats
+    gram: Floats
+    beside: tuple[Floats, ...] = ()
 
     def identifies(self, maps: Floats) -> Bools:
         """[r] whether each of ``maps`` [K, r] of the coefficients can be had."""
@@ -79,14 +94,18 @@ class Regression:
 
 def regress(panel: Panel, blocks: Sequence[Block], owner: Ints) -> Regression:
     """Least squares on the columns of ``blocks``, the k-th times covariate ``owner[k]`` [K], and an
-    effect for every unit of every block."""
+    effect for every unit of every block. A column with owner -1 - j is the j-th covariate that varies
+    with time: what blocks have there isn't used."""
     q, periods, k = panel.x.shape[1], panel.y.shape[1], owner.size
     at = [np.flatnonzero(owner == a) for a in range(q)]
+    mine = moving_columns(owner)
     gram, right = np.zeros((k, k)), np.zeros(k)
     inner: list[Floats] = []
+    beside: list[Floats] = []
     rows = units = 0
     for block in blocks:
         own, out = np.zeros((q, q, periods, periods)), np.zeros((q, periods))
+        cross = np.zeros((q, periods, mine.size))
         for part, y, mask, count in _pieces(panel, block):
             wx = panel.x[part] * (panel.weight[part] * block.weight)[:, None]
             times = part.size if mask.shape[0] == 1 else 1
@@ -94,17 +113,46 @@ def regress(panel: Panel, blocks: Sequence[Block], owner: Ints) -> Regression:
             rows += int(count.sum()) * times
             out += wx.T @ y
             _add_inner(own, wx, panel.x[part], mask, count)
+            if mine.size:
+                v = _within(panel, part, mask, count)
+                cross += (wx.T @ v.reshape(part.size, -1)).reshape(cross.shape)
+                flat = (v * wx[:, :1, None]).reshape(-1, mine.size)
+                gram[np.ix_(mine, mine)] += flat.T @ v.reshape(-1, mine.size)
+                right[mine] += flat.T @ y.reshape(-1)
         for a in range(q):
             left = block.columns[:, at[a]]
             right[at[a]] += left.T @ out[a]
             for b in range(q):
                 gram[np.ix_(at[a], at[b])] += left.T @ own[a, b] @ block.columns[:, at[b]]
+            if mine.size:
+                both = left.T @ cross[a]
+                gram[np.ix_(at[a], mine)] += both
+                gram[np.ix_(mine, at[a])] += both.T
         inner.append(own)
+        beside.append(cross)
     bread, null, size = _invert(gram)
     coef = bread @ right
     coef += bread @ (right - gram @ coef)  # what rounding left of the solution
     rank = int((size > 0).sum()) - null.shape[1]
-    return Regression(coef, bread, tuple(inner), rows, units, rank, owner, null, size)
+    return Regression(
+        coef, bread, tuple(inner), rows, units, rank, owner, null, size, gram, tuple(beside)
+    )
+
+
+def moving_columns(owner: Ints) -> Ints:
+    """[p] columns of the covariates that vary with time, in their order."""
+    found = np.flatnonzero(owner < 0)
+    return found[np.argsort(-owner[found], kind="stable")]
+
+
+def collinear_moving(found: Regression, nuisance: int) -> Ints:
+    """Numbers of the covariates that vary with time but are, in these rows, sums of unit effects, the
+    other ones among the first ``nuisance`` columns (period effects) and covariates before them."""
+    mine = moving_columns(found.owner)
+    others = np.setdiff1d(np.arange(nuisance), mine)
+    order = np.concatenate([others, mine])
+    kept = np.array(independent(found.gram[np.ix_(order, order)]), dtype=np.int64)
+    return np.setdiff1d(np.arange(mine.size), kept - others.size)
 
 
 def scores(
@@ -118,6 +166,7 @@ def scores(
     """
     turned = found.bread @ maps
     at = [np.flatnonzero(found.owner == a) for a in range(panel.x.shape[1])]
+    mine = moving_columns(found.owner)
     for block in blocks:
         ways = [block.columns[:, k] @ turned[k] for k in at]
         paths = np.stack([block.columns[:, k] @ found.coef[k] for k in at])
@@ -127,17 +176,32 @@ def scores(
             residual = y - (fit - mean[:, None]) * mask
             wx = panel.x[part] * (panel.weight[part] * block.weight)[:, None]
             z = np.zeros((part.size, maps.shape[1]))
+            if mine.size:
+                v = _within(panel, part, mask, count)
+                residual -= v @ found.coef[mine]
+                z += (np.einsum("mt,mtp->mp", residual, v) @ turned[mine]) * wx[:, :1]
             for a, way in enumerate(ways):
                 if np.any(way):
                     z += (residual @ way) * wx[:, a : a + 1]
             yield part, z
 
 
+def _within(panel: Panel, part: Ints, mask: Bools, count: Ints) -> Floats:
+    """[m, T, p] covariates that vary, less the unit's mean; 0 where there is no row."""
+    assert panel.varying is not None
+    v = panel.varying[part]
+    if not mask.all():
+        v = np.where(mask[:, :, None], v, 0.0)
+    v -= (v.sum(axis=1) / np.maximum(count, 1)[:, None])[:, None, :]
+    return v if mask.all() else v * mask[:, :, None]
+
+
 def _pieces(panel: Panel, block: Block) -> Iterator[tuple[Ints, Floats, Bools, Ints]]:
     """The block's units some at a time: who; outcomes less the unit's mean (0 where there is no row);
     which rows there are ([1, T] where all units have the same); how many."""
-    for start in range(0, block.units.size, _PIECE):
-        part = block.units[start : start + _PIECE]
+    piece = _PIECE // (1 + panel.moving)
+    for start in range(0, block.units.size, piece):
+        part = block.units[start : start + piece]
         y = panel.y[part]
         if block.seen is not None:
             y[:, ~block.seen] = np.nan

@@ -145,13 +145,3 @@ def every_level(design: StaggeredPanel) -> Iterator[tuple[str, Bools, int]]:
     for label, inside in levels_of(design):
         for k in range(len(design.outcome_names)):
             yield label, inside, k
-
-
-def refuse_varying(design: StaggeredPanel) -> None:
-    """Raise InputError for covariates that vary with time, which these regressions don't take."""
-    if design.varying is not None:
-        raise InputError(
-            "this estimator takes covariates that are constant in a unit",
-            where="varying",
-            remedy="Say covariate_period = a period before anybody is treated, or use group_time_att.",
-        )

@@ -14,7 +14,7 @@ from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.two_way.cells import cell_level
-from tiltakeval.estimators.did.two_way.columns import Sample, sample_of
+from tiltakeval.estimators.did.two_way.columns import Sample, dropped_of, sample_of
 from tiltakeval.estimators.did.two_way.fit import Block, regress
 from tiltakeval.estimators.did.two_way.result import summed, support_of, too_few
 from tiltakeval.estimators.numerics.groups import Groups
@@ -83,6 +83,7 @@ def separate(
             design,
             outcomes=np.ascontiguousarray(design.outcomes[:, stack.window, outcome : outcome + 1]),
             periods=design.periods[stack.window],
+            varying=None if design.varying is None else design.varying[:, stack.window],
         )
         sample = sample_of(short, inside & (stack.treated | stack.clean), 0)
         plan = _plan(short, stack)
@@ -130,16 +131,18 @@ def pooled(
     groups: Groups,
     least: int,
     common: bool,
-) -> list[Beside]:
+) -> tuple[list[Beside], tuple[str, ...]]:
     """Coefficients by event time common to all stacks, and their mean after the start; with effects of
-    periods by stack, or (``common``) by event time and weights."""
+    periods by stack, or (``common``) by event time and weights. The second value are covariates that
+    say nothing."""
     sample = sample_of(design, inside, outcome)
     stacks = [stack for stack in stacks if _carried(sample, stack, inside).all()]
     mean_labels = {"term": "effect_over_event_times"}
     if not stacks:
         nobody = np.zeros(design.n, dtype=bool)
         nothing = Reason(Why.NO_COMPARISON, "no stack has both treated and clean units")
-        return [Beside(mean_labels, support_of(design, nobody, nobody), reason=nothing)]
+        empty = Beside(mean_labels, support_of(design, nobody, nobody), reason=nothing)
+        return [empty], sample.dropped
     blocks, owner, events = _blocks(sample, stacks, inside, common)
     sides = _sides(sample, stacks, inside, events)
     after = [side for e, side in zip(events, sides) if e >= 0]
@@ -150,7 +153,7 @@ def pooled(
     whole = support_of(design, *both)
     reason = too_few(design, *both, least)
     if reason:
-        return [Beside(mean_labels, whole, reason=reason)]
+        return [Beside(mean_labels, whole, reason=reason)], sample.dropped
     found = regress(sample.panel, blocks, owner)
     first = owner.size - events.size
     known = found.identifies(np.eye(owner.size))[first:]
@@ -173,7 +176,7 @@ def pooled(
             rows.append(Beside(labels, support, reason=said))
     if late.any():
         rows.append(Beside(mean_labels, whole, float(value[-1]), z[:, -1]))
-    return rows
+    return rows, dropped_of(sample, found, first)
 
 
 def _blocks(
@@ -181,11 +184,12 @@ def _blocks(
 ) -> tuple[list[Block], Ints, Ints]:
     """Two blocks a stack (treated, clean), the owner of every column, the event times with a column.
 
-    Columns: periods by stack, or by event time where ``common`` (times each covariate), then event times
-    of the treated. ``common`` blocks of clean units have the weights that make each stack count by its
-    treated units, (D_a / D) / (C_a / C) with D, C the stacks' treated and clean units.
+    Columns: covariates that vary with time, periods by stack, or by event time where ``common`` (times
+    each covariate), then event times of the treated. ``common`` blocks of clean units have the weights
+    that make each stack count by its treated units, (D_a / D) / (C_a / C) with D, C the stacks' treated
+    and clean units.
     """
-    periods, q = sample.periods, sample.panel.x.shape[1]
+    periods, q, p = sample.periods, sample.panel.x.shape[1], sample.panel.moving
     held = np.array([_carried(sample, stack, inside) for stack in stacks])
     share = held / held.sum(axis=0)
     events = np.unique(
@@ -195,24 +199,25 @@ def _blocks(
     width = events.size if common else int(starts[-1])
     blocks = []
     for i, stack in enumerate(stacks):
-        columns = np.zeros((periods.size, q * width + events.size))
+        columns = np.zeros((periods.size, p + q * width + events.size))
         since = periods - int(stack.cohort)
         seen = np.isin(np.arange(periods.size), stack.window)
         by_event = (since[:, None] == events[None, :]) & seen[:, None]
         for a in range(q):
             if common:
-                columns[:, a * width : (a + 1) * width] = by_event
+                columns[:, p + a * width : p + (a + 1) * width] = by_event
             else:
-                at = a * width + starts[i] + np.arange(stack.window.size - 1)
+                at = p + a * width + starts[i] + np.arange(stack.window.size - 1)
                 columns[stack.window[1:], at] = 1.0
         there = inside & sample.seen[:, stack.window].any(axis=1)
         clean = np.flatnonzero(there & stack.clean)
         weight = share[i, 0] / share[i, 1] if common else 1.0
         own = columns.copy()
-        own[:, q * width :] = by_event
+        own[:, p + q * width :] = by_event
         treated = np.flatnonzero(there & stack.treated)
         blocks += [Block(treated, own, seen=seen), Block(clean, columns, weight, seen)]
-    owner = np.concatenate([np.repeat(np.arange(q), width), np.zeros(events.size, dtype=np.int64)])
+    of_time = np.zeros(events.size, dtype=np.int64)
+    owner = np.concatenate([-1 - np.arange(p), np.repeat(np.arange(q), width), of_time])
     return blocks, owner.astype(np.int64), events
 
 

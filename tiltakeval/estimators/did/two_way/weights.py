@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.estimators.did.two_way.columns import Sample
-from tiltakeval.estimators.did.two_way.fit import Block, Regression
+from tiltakeval.estimators.did.two_way.fit import Block, Regression, moving_columns
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -25,12 +25,15 @@ def cell_weights(blocks: Sequence[Block], found: Regression, maps: Floats) -> Fl
     """[blocks, T, r]: what one unit more of outcome of a block in a period does to ``maps`` [K, r] of
     the coefficients (of all the block's units seen in the period, each by its weight)."""
     turned = found.bread @ maps
+    mine = moving_columns(found.owner)
     out = []
-    for block, inner in zip(blocks, found.inner):
+    for block, inner, beside in zip(blocks, found.inner, found.beside):
         total = np.zeros((block.columns.shape[0], maps.shape[1]))
         for a in range(inner.shape[0]):
             k = np.flatnonzero(found.owner == a)
             total += inner[0, a] @ (block.columns[:, k] @ turned[k])
+        if mine.size:
+            total += beside[0] @ turned[mine]
         out.append(total)
     return np.stack(out)
 
