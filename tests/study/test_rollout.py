@@ -17,7 +17,8 @@ from tiltakeval.estimators import build
 from tiltakeval.study.example_data import example
 from tiltakeval.study.new_study import new_study
 from tiltakeval.study.one_line import estimate_file
-from tiltakeval.study.rollouts import common_window, large_cohorts, run_rollout
+from tiltakeval.study.rollout_cohorts import large_cohorts
+from tiltakeval.study.rollouts import common_window, run_rollout
 from tiltakeval.study.run import StudyResult, run_study, write_outputs
 from tiltakeval.study.spec import parse_spec
 from tiltakeval.study.spec_rollout import RolloutThresholds, StaggeredStudy

@@ -100,6 +100,19 @@ CHECKS: Mapping[str, Entry] = {
         ("estimates",),
         rollouts=True,
     ),
+    "covariates_moved": Entry(
+        "varying_covariates",
+        "do covariates that vary with time move with the programme",
+        ("design", "estimates"),
+        ("placebo_level",),
+        rollouts=True,
+    ),
+    "rows_without_covariates": Entry(
+        "varying_covariates",
+        "how many rows have no value of such a covariate",
+        ("estimates",),
+        rollouts=True,
+    ),
     "synthetic_fit": Entry(
         "synthetic",
         "does the synthetic comparison run parallel before treatment",
@@ -112,6 +125,26 @@ CHECKS: Mapping[str, Entry] = {
         "how few units and periods it rests on",
         ("estimates",),
         ("largest_weight",),
+        rollouts=True,
+    ),
+    "paths_cross": Entry(
+        "rollout_designs",
+        "how many units' treatment goes to both sides of where it started",
+        ("design",),
+        ("crossing_share",),
+        rollouts=True,
+    ),
+    "treatment_received": Entry(
+        "rollout_designs",
+        "how much treatment has been received by time since its first change",
+        ("estimates",),
+        rollouts=True,
+    ),
+    "prediction_spread": Entry(
+        "rollout_designs",
+        "does predicted participation tell units apart",
+        ("estimates",),
+        ("prediction_spread",),
         rollouts=True,
     ),
     "comparisons_left_out": Entry(

@@ -14,16 +14,30 @@ from tiltakeval.diagnostics.honest.checks import pretrend_power as power_of
 from tiltakeval.diagnostics.honest.checks import robust_to_trends
 from tiltakeval.diagnostics.not_imputed import rows_not_imputed
 from tiltakeval.diagnostics.placebo import wald
-from tiltakeval.diagnostics.synthetic import synthetic_concentration, synthetic_fit
+from tiltakeval.diagnostics.rollout_designs import PREDICTION_SPREAD, treatment_received
+from tiltakeval.diagnostics.rollout_designs import prediction_spread as spread_of
+from tiltakeval.diagnostics.synthetic import (
+    LARGEST_WEIGHT,
+    WORST_FIT,
+    synthetic_concentration,
+    synthetic_fit,
+)
 from tiltakeval.diagnostics.triple import comparisons_left_out
 from tiltakeval.diagnostics.twfe_weights import twfe_weights
+from tiltakeval.diagnostics.varying_covariates import rows_without_covariates
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 
 #: The mean effect of all units.
 MEAN = "effect_overall"
 #: Terms tested jointly before treatment, and what the rows of each are.
-OVER = {"effect_by_event_time": "event_time", "effect": "cohort_and_period"}
+OVER = {
+    "effect_by_event_time": "event_time",
+    "effect": "cohort_and_period",
+    "slope_linear_by_event_time": "dose",
+}
+#: Of these a test is made only where there are such rows.
+ONLY_WHERE = ("slope_linear_by_event_time",)
 
 
 def rollout(
@@ -34,6 +48,9 @@ def rollout(
     breakdown_mbar: float = 1.0,
     effective_clusters: float = 30,
     window: tuple[int, int] | None = None,
+    prediction_spread: float = PREDICTION_SPREAD,
+    worst_fit: float = WORST_FIT,
+    largest_weight: float = LARGEST_WEIGHT,
 ) -> tuple[Check, ...]:
     """The checks of a group-time estimator's result (with its influence and run).
 
@@ -56,9 +73,12 @@ def rollout(
         *collinear_covariates(estimates=estimates),
         *overlap_in_cells(estimates=estimates),
         *rows_not_imputed(estimates=estimates),
-        *synthetic_fit(estimates=estimates),
-        *synthetic_concentration(estimates=estimates),
+        *rows_without_covariates(estimates=estimates),
+        *synthetic_fit(estimates=estimates, worst_fit=worst_fit),
+        *synthetic_concentration(estimates=estimates, largest_weight=largest_weight),
         *comparisons_left_out(estimates=estimates),
+        *spread_of(estimates=estimates, prediction_spread=prediction_spread),
+        *treatment_received(estimates=estimates),
         *units_left_out(estimates=estimates),
     )
 
@@ -86,6 +106,8 @@ def _pretrends(
     if window is not None:
         table = table[(table["horizon"] >= window[0]).fillna(False)]
     for term, over in OVER.items():
+        if term in ONLY_WHERE and not (table["term"] == term).any():
+            continue
         rows = table[
             (table["term"] == term)
             & (table["subgroup"] == "all")

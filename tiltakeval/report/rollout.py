@@ -9,6 +9,7 @@ from tiltakeval.report.blocks import Block, Panel, Panels, Para, Table
 from tiltakeval.report.canvas import shared_limits
 from tiltakeval.report.profiles import legend
 from tiltakeval.report.rollout_figures import POINTS, event_panel, heat_map, starts_panel
+from tiltakeval.report.rollout_names import cohort_name, short_names
 from tiltakeval.report.tables import absent, cell, gaps, month_table, with_interval
 from tiltakeval.report.view import View, number, upper_first
 
@@ -35,11 +36,11 @@ def starts(view: View) -> list[Block]:
     if spec.get("override"):
         blocks.append(Para(words("rollout.overridden", reason=spec["override"])))
     for population in view.populations:
-        gate = main_rows(view, population, term=BY_COHORT, outcome=view.primary_outcome)
-        if not len(gate):
+        gate = _sizes(view, population)
+        if gate is None:
             continue
         table = gate.table
-        names = [str(c) for c in table["cohort"]]
+        names = [cohort_name(view, str(c)) for c in table["cohort"]]
         said = ", ".join(
             f"{name}: {cell(row, 'n_treated', view, 'units')}"
             for name, (_, row) in zip(names, table.iterrows())
@@ -61,7 +62,7 @@ def starts(view: View) -> list[Block]:
             for name, (_, row) in zip(names, table.iterrows())
         ]
         columns = ["start", "n_treated", "n_comparison", "n_clusters"]
-        caption = words("rollout.caption_starts", population=title)
+        caption = words(view.text("rollout.caption_starts"), population=title)
         shown = Table(
             caption,
             [words(f"rollout.{name}") for name in columns],
@@ -73,6 +74,21 @@ def starts(view: View) -> list[Block]:
     return blocks
 
 
+def _sizes(view: View, population: str) -> Released | None:
+    """A row a cohort with its size: mean effects by cohort, else effects in the first period they are
+    measured in."""
+    outcome = view.primary_outcome
+    gate = main_rows(view, population, term=BY_COHORT, outcome=outcome)
+    if len(gate):
+        return gate
+    gate = main_rows(view, population, term="effect", outcome=outcome)
+    after = gate.table[(gate.table["horizon"] >= 0).fillna(False)]
+    if after.empty or after["cohort"].eq("").any():
+        return None
+    first = gate.select(horizon=int(after["horizon"].min()))
+    return first if len(first) else None
+
+
 def _left_out(view: View) -> list[str]:
     """What is said of cohorts too small to report."""
     found = []
@@ -80,7 +96,7 @@ def _left_out(view: View) -> list[str]:
         if item.key == "small_cohorts" and item.statistic:
             found.append(
                 view.words(
-                    "rollout.small",
+                    view.text("rollout.small"),
                     count=view.words.number(item.statistic),
                     total=view.words.number(item.message["cohorts"]),
                     limit=view.words.number(item.threshold),
@@ -93,13 +109,16 @@ def event_study(view: View) -> list[Block]:
     """Effects by time since the start, with the periods before it."""
     if not view.rollout:
         return []
-    found = [_by_time(view, p, BY_EVENT, "event_study") for p in view.populations]
+    found = [by_time(view, p, BY_EVENT, "event_study") for p in view.populations]
     blocks: list[Block] = [block for block in found if block is not None]
-    intro = [Para(view.words("event_study.intro")), Para(view.words(_base_text(view)))]
+    intro = [Para(view.words(view.text("event_study.intro"))), Para(view.words(_base_text(view)))]
     return [*intro, *blocks] if blocks else []
 
 
 def _base_text(view: View) -> str:
+    own = view.text("event_study.base")
+    if view.words.has(own):
+        return own
     return "event_study.base_universal" if _base(view) is not None else "event_study.base_varying"
 
 
@@ -118,12 +137,14 @@ def path(view: View) -> list[Block]:
     """Effects in sum from the start on."""
     if not view.rollout:
         return []
-    found = [_by_time(view, p, PATH, "path") for p in view.populations]
+    found = [by_time(view, p, PATH, "path") for p in view.populations]
     blocks: list[Block] = [block for block in found if block is not None]
     return [Para(view.words("path.intro")), *blocks] if blocks else []
 
 
-def _by_time(view: View, population: str, term: str, stem: str) -> Panels | None:
+def by_time(view: View, population: str, term: str, stem: str) -> Panels | None:
+    """A panel an outcome of the rows of ``term`` by time since the start; the caption is the text
+    ``stem`` itself, or its ``caption``. None where there are no such rows."""
     words = view.words
     gates = {
         outcome: main_rows(view, population, term=term, outcome=outcome)
@@ -145,21 +166,24 @@ def _by_time(view: View, population: str, term: str, stem: str) -> Panels | None
             gate,
             words=words,
             look=view.look(view.programmes[0]),
-            key=view.key(stem),
+            key=view.key(stem.replace(".", "_")),
             alt=_alt(view, gate, title),
             limits=shared_limits(gate, truth=truth),
             truth=truth,
             base=_base(view) if term == BY_EVENT else None,
             line=term == PATH,
+            axis=view.text("figure.months_start"),
+            before=view.text("figure.before"),
         )
         caption = f"{title} ({words.unit(unit)})"
         panels.append(Panel(caption, drawing, month_table(gate, view, caption=caption)))
-    caption = words(f"{stem}.caption", population=view.population(population))
+    text = f"{stem}.caption" if words.has(f"{stem}.caption") else stem
+    caption = words(view.text(text), population=view.population(population))
     first = next(iter(gates.values()))
     marks = legend(view, first, truth=any(t is not None for t in truths))
-    if term == BY_EVENT and len(first) <= POINTS:
+    if term != PATH and len(first) <= POINTS and (first.table["horizon"] < 0).any():
         marks[0] = ("solid", marks[0][1])
-        marks.append(("hollow", words("event_study.legend_before")))
+        marks.append(("hollow", words(view.text("event_study.legend_before"))))
     return Panels(caption, panels, marks, gaps(gates.values(), view))
 
 
@@ -217,18 +241,25 @@ def cells(view: View) -> list[Block]:
                 high=words.amount(table["estimate"].max(), unit),
                 unit=words.unit(unit),
             )
-            drawing = heat_map(gate, words=words, key=view.key("cells"), alt=alt)
+            drawing = heat_map(
+                gate,
+                words=words,
+                key=view.key("cells"),
+                alt=alt,
+                names=short_names(view, [str(c) for c in dict.fromkeys(table["cohort"])]),
+            )
             panels.append(Panel(title, drawing, _cell_table(view, gate, title)))
         if panels:
             caption = words("cells.caption", population=view.population(population))
             blocks.append(Panels(caption, panels, note=words("cells.note")))
-    return [Para(words("cells.intro")), *blocks] if blocks else []
+    return [Para(words(view.text("cells.intro"))), *blocks] if blocks else []
 
 
 def _cell_table(view: View, gate: Released, title: str) -> Table:
     words, table = view.words, gate.table
     cohorts = list(dict.fromkeys(table["cohort"]))
     periods = sorted(set(table["period"]))
+    names = short_names(view, [str(c) for c in cohorts])
     rows = []
     for period in periods:
         line = [str(period)]
@@ -237,6 +268,6 @@ def _cell_table(view: View, gate: Released, title: str) -> Table:
             unit = str(table["unit"].iloc[0])
             line.append("–" if one.empty else with_interval(one.iloc[0], view, unit))
         rows.append(line)
-    heads = [words("cells.period"), *(words("cells.from", start=c) for c in cohorts)]
+    heads = [words("cells.period"), *(words("cells.from", start=names[c]) for c in cohorts)]
     unit = words.unit(str(table["unit"].iloc[0]))
     return Table(f"{title} ({unit})", heads, rows, folded=words("table.show_numbers"))

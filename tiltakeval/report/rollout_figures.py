@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -77,10 +77,12 @@ def event_panel(
     truth: Released | None = None,
     base: int | None = None,
     line: bool = False,
+    axis: str = "figure.months_start",
+    before: str = "figure.before",
 ) -> Drawing:
     """Effects by time since the start with pointwise interval and simultaneous band; periods before it
     are hollow on grey. ``base`` is the period all are measured from, drawn at zero. Many
-    times, or ``line``, are drawn as a line with areas."""
+    times, or ``line``, are drawn as a line with areas. ``axis`` and ``before`` are texts' keys."""
     table = require_released(released, Released, "event_panel").table
     table = table[table["horizon"].notna()].sort_values("horizon")
     unit = str(table["unit"].iloc[0])
@@ -89,7 +91,7 @@ def event_panel(
         figure, axes = new_axes(340, 225, (48, 36, 8, 8))
         if limits is not None:
             axes.set_ylim(*limits)
-        _time_axis(axes, at, words)
+        _time_axis(axes, at, words, axis, before)
         if at.size <= POINTS and not line:
             _points(axes, table, unit, look)
         else:
@@ -105,7 +107,7 @@ def event_panel(
         return rendered(figure, key=key, alt=alt)
 
 
-def _time_axis(axes: Axes, at: Floats, words: Words) -> None:
+def _time_axis(axes: Axes, at: Floats, words: Words, axis: str, before: str) -> None:
     low, high = float(at.min()) - 0.7, float(at.max()) + 0.7
     axes.set_xlim(low, high)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
@@ -113,12 +115,12 @@ def _time_axis(axes: Axes, at: Floats, words: Words) -> None:
     axes.axhline(0, color=INK, linewidth=1.0, zorder=2)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 3, 4, 6, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
-    axes.set_xlabel(words("figure.months_start"), labelpad=2)
+    axes.set_xlabel(words(axis), labelpad=2)
     if at.min() < 0:
         axes.axvspan(low, -0.5, color=PALE, linewidth=0, zorder=0)
         axes.axvline(-0.5, color=GREY, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1)
         axes.text(
-            low + 0.01 * (high - low), 0.985, words("figure.before"), va="top", ha="left",
+            low + 0.01 * (high - low), 0.985, words(before), va="top", ha="left",
             fontsize=9.5, transform=axes.get_xaxis_transform(),
         )  # fmt: skip
 
@@ -150,9 +152,11 @@ def _areas(axes: Axes, table: pd.DataFrame, unit: str, look: Look) -> None:
         axes.plot(at, line, color=look.colour, linewidth=2, zorder=4)
 
 
-def heat_map(released: Released, *, words: Words, key: str, alt: str) -> Drawing:
-    """Effects by cohort (rows) and period (columns): colour by size, a dot where the interval excludes
-    zero, a line where treatment starts; hatched where there is no number."""
+def heat_map(
+    released: Released, *, words: Words, key: str, alt: str, names: Mapping[str, str] | None = None
+) -> Drawing:
+    """Effects by cohort (rows, called by ``names``) and period (columns): colour by size, a dot where
+    the interval excludes zero, a line where treatment starts; hatched where there is no number."""
     table = require_released(released, Released, "heat_map").table
     unit = str(table["unit"].iloc[0])
     cohorts, periods = (
@@ -173,21 +177,23 @@ def heat_map(released: Released, *, words: Words, key: str, alt: str) -> Drawing
     most = most or 1.0
     height = max(20, min(30, 240 // max(len(cohorts), 1)))
     with mpl.rc_context(STYLE):
-        figure, axes = new_axes(340, 74 + height * len(cohorts), (58, 62, 6, 4))
+        called = [(names or {}).get(c, c) for c in cohorts]
+        side = 58 if max(map(len, called)) <= 9 else 88
+        figure, axes = new_axes(340, 74 + height * len(cohorts), (side, 62, 6, 4))
         axes.imshow(value, cmap=_DIVERGING, vmin=-most, vmax=most, aspect="auto")
         _marks(axes, value, (low > 0) | (high < 0), known, most, words, unit)
         for i in range(shape[0]):
             first = np.flatnonzero(after[i])
             if first.size:
                 axes.plot([first[0] - 0.5] * 2, [i - 0.5, i + 0.5], color=INK, linewidth=2.4)
-        axes.set_yticks(range(shape[0]), [shortened(c, 9) for c in cohorts])
+        axes.set_yticks(range(shape[0]), [shortened(c, 9 if side == 58 else 15) for c in called])
         step = -(-len(periods) // 6)
         shown = range(0, len(periods), step)
         axes.set_xticks(shown, [shortened(periods[i], 9) for i in shown])
         axes.tick_params(length=0, labelsize=9.5)
         axes.set_ylim(shape[0] - 0.5, -0.5)
-        for side in axes.spines.values():
-            side.set_visible(False)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
         _scale(axes, most, words, unit, 74 + height * len(cohorts))
         return rendered(figure, key=key, alt=alt)
 
@@ -195,7 +201,7 @@ def heat_map(released: Released, *, words: Words, key: str, alt: str) -> Drawing
 def _order(label: str) -> tuple[int, float, str]:
     """Periods in order: whole numbers as numbers, months as text."""
     try:
-        return (0, float(label), label)
+        return (0, float(label.split(" ")[0]), label)
     except ValueError:
         return (1, 0.0, label)
 

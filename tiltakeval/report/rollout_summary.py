@@ -10,6 +10,14 @@ from tiltakeval.report.rollout import BY_EVENT, OVERALL, main_rows
 from tiltakeval.report.rollout_trends import found, target_name
 from tiltakeval.report.view import View, number, upper_first
 
+#: Checks that only some designs have, and what is said when they fail.
+OWN_DOUBTS = {
+    "pretrend": "doses_differ",
+    "paths_cross": "crossing",
+    "prediction_spread": "alike",
+    "synthetic_fit": "fit",
+}
+
 
 def rollout_summary(view: View) -> list[Block]:
     """A list for each population: every outcome's effect, and what weakens the conclusion."""
@@ -35,10 +43,14 @@ def _effects(view: View, population: str, outcome: str) -> list[str]:
     at = view.month(rows)
     if at is not None:
         row = rows[rows["horizon"] == at].iloc[0]
-        out.append(_sentence(view, row, words("rollout_answer.in_month", month=words.number(at))))
+        out.append(
+            _sentence(
+                view, row, words(view.text("rollout_answer.in_month"), month=words.number(at))
+            )
+        )
     mean = main_rows(view, population, outcome=outcome, term=OVERALL).table
     if len(mean):
-        out.append(_sentence(view, mean.iloc[0], words("rollout_answer.on_average")))
+        out.append(_sentence(view, mean.iloc[0], words(view.text("rollout_answer.on_average"))))
     return [text for text in out if text]
 
 
@@ -55,7 +67,7 @@ def _sentence(view: View, row: pd.Series, when: str) -> str:
         size, ends = abs(100 * np.expm1(value)), (100 * np.expm1(low), 100 * np.expm1(high))
         unit = "percent"
     return words(
-        f"rollout_answer.{kind}_{said}",
+        view.text(f"rollout_answer.{kind}_{said}"),
         when=when,
         amount=words.amount(size, unit),
         unit=words.unit(unit),
@@ -86,10 +98,17 @@ def _doubts(view: View, population: str) -> list[str]:
     if found(view, population, "entry_overridden") is not None:
         out.append(words("rollout_answer.overridden"))
     test = found(view, population, "pretrend", outcome=outcome, over="event_time")
-    if test is None or test.status == "not_evaluated":
+    if view.material.level == "synthetic":
+        out.append(words("rollout_answer.fitted"))
+    elif test is None or test.status == "not_evaluated":
         out.append(words("rollout_answer.not_tested"))
     elif test.status == "failed":
         out.append(words("rollout_answer.trends_differ"))
+    for key, text in OWN_DOUBTS.items():
+        scope = {"over": "dose"} if key == "pretrend" else {}
+        one = found(view, population, key, **scope)
+        if one is not None and one.status == "failed":
+            out.append(words(f"rollout_answer.{text}"))
     mean = main_rows(view, population, outcome=outcome, term=OVERALL).table
     clear = len(mean) > 0 and _verdict(mean.iloc[0]) in ("up", "down")
     borne = found(view, population, "robust_to_trends", outcome=outcome, target="mean")

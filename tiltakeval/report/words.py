@@ -24,11 +24,19 @@ CALENDAR = ("time.", "unit.", "label.outcome.", "label.covariate", "summary.cost
 
 @cache
 def _texts(language: str) -> Mapping[str, str]:
-    """The text file flattened to dotted keys."""
+    """The text files of a language, flattened to dotted keys: ``nb.toml``, ``rollouts.nb.toml``, …"""
     if language not in LANGUAGES:
         raise unknown("language", language, LANGUAGES)
-    text = resources.files("tiltakeval.report").joinpath(f"text/{language}.toml").read_text("utf-8")
-    return dict(_flat(tomllib.loads(text), ""))
+    folder = resources.files("tiltakeval.report").joinpath("text")
+    files = sorted(one.name for one in folder.iterdir() if one.name.endswith(f"{language}.toml"))
+    found: dict[str, str] = {}
+    for name in files:
+        own = dict(_flat(tomllib.loads(folder.joinpath(name).read_text("utf-8")), ""))
+        twice = sorted(set(own) & set(found))
+        if twice:
+            raise ValueError(f"text/{name}: {twice[0]} is in another file too")
+        found |= own
+    return found
 
 
 @cache

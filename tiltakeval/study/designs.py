@@ -12,9 +12,9 @@ from tiltakeval.design.durations import Durations
 from tiltakeval.design.event_history import event_history_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
-from tiltakeval.design.staggered_read import staggered_from_frame
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import ESTIMATORS
+from tiltakeval.study.rollout_kinds import build_design, kind_of
 from tiltakeval.study.spec_cross_section import CrossSectionStudy
 from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
 from tiltakeval.study.spec_file import FileAnalysis, FileStudy, SampleAnalysis
@@ -90,24 +90,14 @@ def _panel(spec: PanelStudy, analysis: SampleAnalysis, frame: pd.DataFrame, wher
 def _rollout(
     spec: StaggeredStudy, analysis: SampleAnalysis, frame: pd.DataFrame, where: str
 ) -> Any:
-    columns = spec.columns
-    return staggered_from_frame(
+    varying = getattr(analysis, "varying", None)
+    return build_design(
+        kind_of(analysis.estimator),
         frame,
-        unit=columns.unit,
-        period=columns.period,
-        first=columns.first,
-        treated=columns.treated,
-        group=columns.group,
-        date=columns.date,
-        never=columns.never,
-        outcome=analysis.outcomes or tuple(columns.outcomes),
-        units=columns.outcomes,
+        spec.columns,
+        outcome=analysis.outcomes or tuple(spec.columns.outcomes),
         covariates=_covariates(spec, analysis),
-        covariate_period=columns.covariate_period,
-        weight=columns.weight,
-        cluster=columns.cluster,
-        subgroups=columns.subgroups,
-        programme=columns.programme,
+        varying=spec.columns.varying if varying is None else varying,
         entry=spec.entry,
         override=spec.override,
         population=analysis.sample,

@@ -20,7 +20,8 @@ from tiltakeval.study.estimator import defaults, estimator_of, scoped
 from tiltakeval.study.found import Found
 from tiltakeval.study.known_truth import TIMES, TRUTH_SEED, threads
 from tiltakeval.study.opened import MEMORY_LIMIT, open_register, read_checked
-from tiltakeval.study.rollouts import large_cohorts, run_rollout
+from tiltakeval.study.rollout_cohorts import large_cohorts
+from tiltakeval.study.rollouts import run_rollout
 from tiltakeval.study.spec_rollout_register import RegisterRolloutStudy
 from tiltakeval.study.stages import Stages
 from tiltakeval.synthetic.rollout_truth import rollout_truth

@@ -14,21 +14,22 @@ from tiltakeval.design.entry import check_entry, overridden
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.diagnostics.honest.robust import robust_intervals
 from tiltakeval.diagnostics.rollout import rollout
+from tiltakeval.diagnostics.rollout_designs import paths_cross
 from tiltakeval.diagnostics.treated_clusters import treated_clusters
+from tiltakeval.diagnostics.varying_covariates import covariates_moved
 from tiltakeval.errors import InputError
-from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.study.rollout_cohorts import large_cohorts
 from tiltakeval.study.spec_rollout import RolloutThresholds
 
-#: The attrition step, and the check, of cohorts too small to report.
-LARGE, SMALL = "cohort_large_enough", "small_cohorts"
 #: What checks' messages may tell, and the checks whose details tell too much or are in one language.
 TOLD = (
     *("over", "rows", "wald", "rank", "largest_error", "test", "power", "slope", "bias"),
     *("bias_if_passed", "periods", "level", "breakdown", "value", "searched", "periods_before"),
     *("cohorts_change", "base", "clusters", "cohorts", "reason", "side", "effective", "cells"),
     *("dropped", "dropped_in_some_cells", "effective_units", "effective_periods"),
+    *("mean", "standard_deviation", "made"),
 )
 NO_DETAIL = (
     *("pretrend", "bacon", "negative_weights", "foreign_weights", "two_way_misleads"),
@@ -57,6 +58,10 @@ def run_rollout(
         *entry_checks(design),
         *checks,
         *treated_clusters(design=kept, treated_clusters=limits.treated_clusters),
+        *covariates_moved(
+            design=kept, estimates=everybody, placebo_level=limits.placebo_level
+        ),
+        *paths_cross(design=kept, crossing_share=limits.crossing_share),
         *rollout(
             estimates=everybody,
             pretrend_level=limits.pretrend_level,
@@ -64,6 +69,9 @@ def run_rollout(
             breakdown_mbar=limits.breakdown_mbar,
             effective_clusters=limits.effective_clusters,
             window=window,
+            prediction_spread=limits.prediction_spread,
+            worst_fit=limits.worst_fit,
+            largest_weight=limits.largest_weight,
         ),
     ]
     checks = [tellable(check) for check in checks]
@@ -97,60 +105,6 @@ def tellable(check: Check) -> Check:
 
 def _finite(value: Any) -> bool:
     return not isinstance(value, float) or bool(np.isfinite(value))
-
-
-def large_cohorts(design: StaggeredPanel, smallest: int) -> tuple[StaggeredPanel, list[Check]]:
-    """The design without the units of cohorts with fewer than ``smallest`` units or clusters.
-
-    The check ``small_cohorts`` says how many cohorts that was. Raises InputError when none is left.
-    """
-    small = [g for g in design.cohorts if _size(design, design.first == g) < smallest]
-    scope = {"population": design.population}
-    if not small:
-        return design, [Check(key=SMALL, status="passed", scope=scope, threshold=smallest)]
-    keep = ~np.isin(design.first, small)
-    cohorts = len(design.cohorts)
-    if len(small) == cohorts:
-        raise InputError(
-            f"all {cohorts} cohorts have fewer than {smallest} units or clusters",
-            where=f"sample {design.population}, smallest_cohort",
-            remedy="Let a period be longer (quarters, years), so that more start together.",
-        )
-    check = Check(
-        key=SMALL,
-        status="informative",
-        scope=scope,
-        statistic=float(len(small)),
-        threshold=smallest,
-        message={"cohorts": cohorts},
-    )
-    out = take(design, keep)
-    step = Attrition.of(design.population, [(LARGE, None, out.n)])
-    return replace(out, attrition=Attrition.concat([design.attrition, step])), [check]
-
-
-def _size(design: StaggeredPanel, inside: np.ndarray) -> int:
-    """Units or clusters of a cohort, the fewer of them."""
-    return min(int(inside.sum()), int(np.unique(design.cluster[inside]).size))
-
-
-def take(design: StaggeredPanel, keep: np.ndarray) -> StaggeredPanel:
-    """The units where ``keep`` [n] is true."""
-    return replace(
-        design,
-        outcomes=design.outcomes[keep],
-        first=design.first[keep],
-        covariates=design.covariates[keep],
-        weight=design.weight[keep],
-        cluster=np.unique(design.cluster[keep], return_inverse=True)[1].astype(np.int64),
-        other_cluster=None if design.other_cluster is None else design.other_cluster[keep],
-        varying=None if design.varying is None else design.varying[keep],
-        unit_names=tuple(np.array(design.unit_names)[keep]) if design.unit_names else (),
-        subgroups={
-            name: replace(group, codes=group.codes[keep])
-            for name, group in design.subgroups.items()
-        },
-    )
 
 
 def common_window(design: StaggeredPanel) -> tuple[int, int] | None:

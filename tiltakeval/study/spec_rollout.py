@@ -1,4 +1,6 @@
-"""The study file of a roll-out: a row a unit and period, each unit treated from some period on.
+"""The study file of a roll-out: a row a unit and period, each unit treated from some period on;
+in doses, among people likelier or less likely to take part, or with treatment that ends
+(`rollout_kinds`).
 
 The same parts (``RolloutThresholds``, ``Entry``) serve a roll-out read from registers: what makes a
 `StaggeredPanel` enters the pipeline at `rollouts.run_rollout`.
@@ -11,7 +13,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from tiltakeval.design.entry import ENTRIES, check_entry
-from tiltakeval.errors import InputError
+from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.study.rollout_kinds import KINDS, OWN, kind_of, lacking
 from tiltakeval.study.spec_file import FileStudy, SampleAnalysis, TimeUnit
 from tiltakeval.study.spec_parts import Share, Table, Thresholds, one_of
 
@@ -27,7 +30,14 @@ def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
 class RolloutColumns(Table):
     """What the columns of the panel are."""
 
-    unit: str = Field(description="column of the unit: an office, a municipality, a person")
+    unit: str | None = Field(
+        None,
+        description="column of the unit: an office, a municipality, a person; left out with "
+        "panel = false",
+    )
+    panel: bool = Field(
+        True, description="false: rows are persons in samples of each period, whom nobody follows"
+    )
     period: str = Field(
         description="column of the period: whole numbers (years), months YYYY-MM, quarters YYYYQ1 or "
         "half-years YYYYH1"
@@ -49,6 +59,28 @@ class RolloutColumns(Table):
     never: int | str | None = Field(
         None, description="value of first that means never, besides those above"
     )
+    treatment: str | None = Field(
+        None,
+        description="for switching_att: column of the treatment in the row's period, 0/1 or any "
+        "number, which may end, come back or change",
+    )
+    dose: str | None = Field(
+        None,
+        description="for dose_response: column of the dose, constant in a unit or 0 until the start; "
+        "above 0 where treated",
+    )
+    predicted: str | None = Field(
+        None,
+        description="for intensity: column of predicted participation, 0 to 1, constant in a unit",
+    )
+    participation: str | None = Field(
+        None,
+        description="for intensity, in place of predicted: column of whether the unit ever took part "
+        "(0 to 1), empty where the programme didn't come; predicted here from predictors",
+    )
+    predictors: tuple[str, ...] = Field(
+        (), description="with participation: columns known before the start that foretell it"
+    )
     outcomes: dict[str, str] = Field(min_length=1, description="outcome columns and their units")
     covariates: tuple[str, ...] = Field(
         (), description="covariate columns, constant in a unit or read in covariate_period"
@@ -56,6 +88,7 @@ class RolloutColumns(Table):
     covariate_period: int | str | None = Field(
         None, description="period covariates, weights and groups are read in, where they change"
     )
+    varying: tuple[str, ...] = Field((), description="covariate columns that change over time")
     derived: dict[str, str] = Field(
         default_factory=dict,
         description="columns made from others: a comparison ('re74 == 0') or a product ('a * b')",
@@ -67,16 +100,50 @@ class RolloutColumns(Table):
     subgroups: dict[str, str] = Field(
         default_factory=dict, description="groupings of units: name and column"
     )
+    unit_names: str | None = Field(
+        None, description="column of units' names that may be shown: of offices, never of persons"
+    )
     programme: str = Field("treated", description="what the treatment is called in results")
 
     @model_validator(mode="after")
-    def _start_declared_once(self) -> RolloutColumns:
+    def _declared_once(self) -> RolloutColumns:
         from tiltakeval.design.staggered_starts import group_declared  # which imports pandas
 
-        try:
-            group_declared(self.first, self.treated, self.group, self.date, where="columns")
-        except InputError as error:
-            raise ValueError(error) from error
+        starts = (self.first, self.treated, self.group, self.date)
+        found: list[InputError] = []
+        if any(s is not None for s in starts) or all(getattr(self, n) is None for n in OWN):
+            try:
+                group_declared(*starts, where="columns")
+            except InputError as error:
+                found.append(error)
+        if self.panel == (self.unit is None):
+            found.append(
+                InputError(
+                    "'unit' is missing"
+                    if self.panel
+                    else "unit says nothing where nobody is followed",
+                    where="columns",
+                    remedy="Say unit = a column; or panel = false, where rows are persons in samples.",
+                )
+            )
+        if self.predicted is not None and (self.participation or self.predictors):
+            found.append(
+                InputError(
+                    "predicted participation is declared twice",
+                    where="columns",
+                    remedy="Say predicted = a column; or participation and predictors.",
+                )
+            )
+        elif (self.participation is None) != (not self.predictors):
+            found.append(
+                InputError(
+                    "participation and predictors go together",
+                    where="columns",
+                    remedy="Participation is predicted from columns known before the start.",
+                )
+            )
+        if found:
+            raise ValueError(InputErrors(found, title="the columns contradict themselves"))
         return self
 
 
@@ -109,12 +176,40 @@ class RolloutThresholds(Thresholds):
     treated_clusters: int = Field(
         10, ge=2, description="fewest clusters among the treated, or among those compared with"
     )
+    crossing_share: Share = Field(
+        0.1,
+        description="with switching_att: largest share of the units whose treatment changes that go to "
+        "both sides of where they started",
+    )
+    prediction_spread: float = Field(
+        0.5,
+        gt=0,
+        description="with intensity: smallest standard deviation of predicted participation, relative "
+        "to its mean",
+    )
+    worst_fit: float = Field(
+        0.5,
+        gt=0,
+        description="with synthetic_did: largest distance from the comparison before the start, "
+        "relative to single units' from the mean of all",
+    )
+    largest_weight: Share = Field(
+        0.5, description="with synthetic_did: largest weight of one unit in a comparison"
+    )
+
+
+class RolloutFileAnalysis(SampleAnalysis):
+    """One estimator on one sample."""
+
+    varying: tuple[str, ...] | None = Field(
+        None, description="covariates that change over time; left out: all declared"
+    )
 
 
 class StaggeredStudy(FileStudy):
     """A study of a roll-out on a prepared panel: a long file, a row a unit and period."""
 
-    takes: ClassVar[tuple[str, ...]] = ("staggered",)
+    takes: ClassVar[tuple[str, ...]] = tuple(KINDS)
 
     level: Literal["staggered"] = Field(description="staggered")
     entry: Entry = Field(
@@ -128,7 +223,7 @@ class StaggeredStudy(FileStudy):
         "in words; the report prints it",
     )
     columns: RolloutColumns = Field(description="what the columns are")
-    analysis: tuple[SampleAnalysis, ...] = Field(min_length=1, description="analyses")
+    analysis: tuple[RolloutFileAnalysis, ...] = Field(min_length=1, description="analyses")
     checks: RolloutThresholds = Field(RolloutThresholds(), description="limits of the checks")
     time_unit: TimeUnit = Field("months", description="what a period is")
     summary_month: int = Field(
@@ -144,3 +239,12 @@ class StaggeredStudy(FileStudy):
         except InputError as error:
             raise ValueError(error) from None
         return override
+
+    @property
+    def kind(self) -> str:
+        """The design of the first analysis, which the report leads with."""
+        return kind_of(self.analysis[0].estimator)
+
+    def _estimator_errors(self, key: str, where: str) -> list[InputError]:
+        found = super()._estimator_errors(key, where)
+        return found or list(lacking(key, self.columns, where=where))

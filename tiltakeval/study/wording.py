@@ -11,6 +11,7 @@ from tiltakeval.disclosure.release import Released, ReleasedChecks
 from tiltakeval.programmes import catalogue
 from tiltakeval.report.material import ReportMaterial
 from tiltakeval.study.manifest import VOLATILE
+from tiltakeval.study.rollout_kinds import LIMITS, TOLD_AS
 from tiltakeval.study.spec import FileStudy, RegisterStudy, StudySpec
 from tiltakeval.study.spec_cross_section import Columns
 from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
@@ -79,7 +80,7 @@ def material(
     table = released["estimates"].table
     return ReportMaterial(
         **common,
-        level="staggered" if isinstance(spec, RegisterRolloutStudy) else spec.level,
+        level=_level(spec),
         time_unit=spec.time_units,
         spec={**file_facts(spec), **facts},
         populations=tuple(dict.fromkeys(table["population"])),
@@ -91,6 +92,13 @@ def material(
         summary_month=getattr(spec, "summary_month", 24),
         price_year=spec.price_year if isinstance(spec, RegisterRolloutStudy) else None,
     )
+
+
+def _level(spec: FileStudy | RegisterRolloutStudy) -> str:
+    """The level in whose words the report speaks: of a roll-out that of its first analysis."""
+    if isinstance(spec, StaggeredStudy | RegisterRolloutStudy):
+        return TOLD_AS.get(spec.analyses[0].estimator, "staggered")
+    return spec.level
 
 
 def file_programmes(spec: FileStudy, table: pd.DataFrame) -> list[str]:
@@ -180,13 +188,14 @@ def file_facts(spec: FileStudy | RegisterRolloutStudy) -> dict[str, Any]:
 def rollout_facts(spec: StaggeredStudy | RegisterRolloutStudy) -> dict[str, Any]:
     """What a roll-out's protocol says beside its estimators and covariates."""
     limits = spec.checks
+    own = [name for item in spec.analyses for name in LIMITS.get(item.estimator, ())]
     return {
         "rollout_entry": f"entry_{spec.entry}",
         "override": spec.override,
         "time_unit": spec.time_unit,
-        "cluster": spec.columns.cluster or spec.columns.unit,
+        "cluster": spec.columns.cluster or spec.columns.unit or "rows",
         "level": spec.inference.level,
-        "thresholds": {name: getattr(limits, name) for name in ROLLOUT_LIMITS},
+        "thresholds": {name: getattr(limits, name) for name in (*ROLLOUT_LIMITS, *own)},
     }
 
 
