@@ -21,6 +21,8 @@ from tiltakeval.estimates.combine import contrast, with_bands
 from tiltakeval.estimates.inference import correction
 from tiltakeval.estimators import build
 from tiltakeval.estimators.did.cells import batches
+from tiltakeval.estimators.did.cells.fit import effects, weigh
+from tiltakeval.estimators.did.cells.leverage import spread
 from tiltakeval.estimators.did.cells.sorted_units import SortedUnits
 
 SETS = {
@@ -318,6 +320,29 @@ def test_few_offices_are_held_as_often_as_they_should() -> None:
             found.append((table.conf_low <= 0) & (table.conf_high >= 0))
     assert 0.92 < np.mean(held["leverage"]) < 0.98
     assert np.mean(held["g_minus_1"]) < np.mean(held["leverage"]) - 0.02
+
+
+@pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
+def test_the_factor_of_a_comparison_cluster_makes_its_squared_influence_right(method: str) -> None:
+    """The influence is linear in outcomes: with one outcome of 1 at a time its squares add up to what
+    alike errors make of it, beside the squared weights, which are the effect's variance."""
+    rng = np.random.default_rng(3)
+    treated, others, labels = 8, 20, 14
+    x = np.vstack([np.ones(28), rng.standard_normal((2, 28)) + 0.5 * (np.arange(28) < treated)])
+    label = np.r_[np.arange(8) % 4, 4 + np.arange(20) % 10]
+    sides = weigh(
+        x=x, treated=treated, weight=np.ones(28), method=method, names=("x1", "x2"),
+        max_propensity=0.999,
+    )  # fmt: skip
+    one_each = np.hstack([np.zeros((others, treated)), np.eye(others)])
+    effect_of, z = effects(sides, one_each)
+    by_cluster = np.array([np.bincount(label, weights=row, minlength=labels) for row in z])
+    squares = np.bincount(label[treated:], weights=effect_of**2, minlength=labels)
+    factor = spread(sides, label, labels)[treated:]
+    at = label[treated:]
+    wanted = np.sqrt(squares / np.maximum((by_cluster**2).sum(axis=0), 1e-300))[at]
+    np.testing.assert_allclose(factor, np.maximum(wanted, 1.0), rtol=1e-9)
+    assert (factor > 1.02).any()
 
 
 def test_weights_are_numbers_of_units() -> None:
