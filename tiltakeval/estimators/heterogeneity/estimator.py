@@ -14,7 +14,9 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.heterogeneity.balanced import balanced_gate
 from tiltakeval.estimators.heterogeneity.calibration import calibration
 from tiltakeval.estimators.heterogeneity.cate import CateLearner, dr_learner
+from tiltakeval.estimators.heterogeneity.clusters import By, effect_clusters
 from tiltakeval.estimators.heterogeneity.contrasts import contrasts
+from tiltakeval.estimators.heterogeneity.controls import negative_controls, placebo_lines
 from tiltakeval.estimators.heterogeneity.gate import (
     equality_tests,
     gate,
@@ -56,6 +58,8 @@ Part = Literal[
     "targeting",
     "predicted_outcome",
     "contrasts",
+    "clusters",
+    "placebo",
 ]
 PARTS: tuple[Part, ...] = (
     "tests",
@@ -68,7 +72,11 @@ PARTS: tuple[Part, ...] = (
     "targeting",
     "predicted_outcome",
     "contrasts",
+    "clusters",
+    "placebo",
 )
+#: Parts that rest on predicted effects.
+PREDICTED = {"calibration", "targeting", "sorted", "classification", "clusters"}
 Target = Literal["common", "treated", "programmes", "overlap"]
 #: The averages whose scores describe a target's population.
 AVERAGES: dict[str, TargetName] = {name: target for target, name in TARGET_OF.items()}  # type: ignore[misc]
@@ -85,11 +93,14 @@ class Heterogeneity:
     held fixed), projection (slopes in ``moderators``), calibration, sorted (groups of predicted
     effect), classification (who is most and least affected), targeting (TOC, AUTOC, Qini),
     predicted_outcome (by predicted outcome without a programme), contrasts (programme against
-    programme). ``target``, among those who could have entered every programme: common describes all,
-    treated each programme's own participants, programmes the participants of any (all programmes on
-    the same people), overlap those met in every programme. ``only_outcome``, ``only_horizon`` choose
-    one of several (default: all), ``compare`` the arms (comparison first), ``moderators`` the covariates
-    of projection and classification (default: all). Other options as in ``AIPW``.
+    programme), clusters (``clusters`` many, of predicted effects over all programmes, found by
+    ``clusters_by``), placebo (outcomes from before time zero). ``target``, among those who could have
+    entered every programme: common describes all, treated each programme's own participants,
+    programmes the participants of any (all programmes on the same people), overlap those met in every
+    programme. ``negative_controls`` are programmes that can't have had an effect: it is tested that
+    they haven't. ``only_outcome``, ``only_horizon`` choose one of several (default: all), ``compare``
+    the arms (comparison first), ``moderators`` the covariates of projection, classification and
+    clusters (default: all). Other options as in ``AIPW``.
     """
 
     target: Target = "common"
@@ -99,10 +110,13 @@ class Heterogeneity:
     compare: Sequence[str] = ()
     moderators: Sequence[str] = ()
     holding: Sequence[str] = ()
+    negative_controls: Sequence[str] = ()
     cate: CateLearner = "ridge"
     groups: int = 5
     most: float = 0.2
     strata: int = 3
+    clusters: int = 3
+    clusters_by: By = "kmeans"
     learner_outcome: LearnerOutcome = "ridge"
     learner_propensity: LearnerPropensity = "logit"
     basis: Basis = "products"
@@ -179,6 +193,21 @@ class Heterogeneity:
                     bands=self.bands,
                 )
             )
+        if "placebo" in self.parts:
+            arms = tuple(self.compare) or None
+            for scores, rows, tests in placebo_lines(
+                design, options, arms=arms, nuisances=nuisances
+            ):
+                found.append(
+                    estimates_of(
+                        scores,
+                        [rows],
+                        tests=tests,
+                        level=self.level,
+                        draws=self.draws,
+                        bands=self.bands,
+                    )
+                )
         return Estimates.concat(found) if len(found) > 1 else found[0]
 
     def lines(
@@ -188,6 +217,8 @@ class Heterogeneity:
         average, by_level, difference = gate(scores)
         out, notes = [average, by_level, difference], dict[str, float]()
         tests: list[dict[str, Any]] = []
+        if self.negative_controls:
+            tests += negative_controls(scores, average, by_level, self.negative_controls)
         if "tests" in self.parts and len(by_level):
             tests += equality_tests(scores, by_level, difference)
             tests += step_down_rows(scores, by_level) + step_down_rows(scores, difference)
@@ -216,7 +247,7 @@ class Heterogeneity:
         self, scores: UnitScores, cate: Any, out: list[Lines], tests: list[dict[str, Any]]
     ) -> tuple[list[Lines], list[dict[str, Any]]]:
         """What rests on predicted effects: those from the folds before a unit's own."""
-        if {"calibration", "targeting", "sorted", "classification"} & set(self.parts):
+        if PREDICTED & set(self.parts):
             tau = (
                 dr_learner(scores, learner=self.cate, sequential=True, seed=self.seed)
                 if cate is None
@@ -229,6 +260,18 @@ class Heterogeneity:
                     tests += more
             if "sorted" in self.parts:
                 out.append(sorted_effects(scores, tau, groups=self.groups))
+            if "clusters" in self.parts:
+                rows_of_clusters, more = effect_clusters(
+                    scores,
+                    clusters=self.clusters,
+                    by=self.clusters_by,
+                    learner=self.cate,
+                    cate=cate,
+                    covariates=self.moderators,
+                    seed=self.seed,
+                )
+                out += rows_of_clusters
+                tests += more
             if "classification" in self.parts:
                 out.append(classification(scores, tau, covariates=self.moderators, share=self.most))
         return out, tests

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tiltakeval import __version__
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.heterogeneity.estimator import Heterogeneity, Part
+from tiltakeval.estimators.heterogeneity.estimator import PREDICTED, Heterogeneity, Part
 from tiltakeval.estimators.heterogeneity.forest.from_scores import held_out_effects
 from tiltakeval.estimators.heterogeneity.forest.options import ForestOptions
 from tiltakeval.estimators.heterogeneity.rows import Lines
@@ -59,8 +59,6 @@ class CausalForest(Heterogeneity):
         self, scores: UnitScores, *, cate: Any = None
     ) -> tuple[list[Lines], list[dict[str, Any]], dict[str, float]]:
         """Rows, tests and notes of one outcome at one horizon, from its scores."""
-        if cate is None and {"calibration", "targeting", "sorted", "classification"} & set(
-            self.parts
-        ):
+        if cate is None and PREDICTED & set(self.parts):
             cate = held_out_effects(scores, self.growing())
         return super().lines(scores, cate=cate)
