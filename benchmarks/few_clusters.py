@@ -38,10 +38,9 @@ from tiltakeval.estimates.few_clusters.weights import draw_weights
 from tiltakeval.estimates.few_clusters.wild import wild_of_regression
 from tiltakeval.estimates.inference import correction
 from tiltakeval.estimators import build
-from tiltakeval.estimators.did.few_clusters.inference import cohort_of_cluster
 from tiltakeval.estimators.did.few_clusters.permutation import assignments
 from tiltakeval.estimators.did.few_clusters.regression import static_moments
-from tiltakeval.estimators.did.few_clusters.rows import some_units
+from tiltakeval.estimators.did.few_clusters.rows import cohort_of_cluster, some_units
 
 RESULT = Path(__file__).parent / "results" / "few_clusters.json"
 PERIODS = np.arange(1, 9)

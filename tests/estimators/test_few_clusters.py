@@ -282,8 +282,14 @@ def test_choices_that_make_no_sense() -> None:
     design = two_periods(1, treated=4, clusters=9)
     with pytest.raises(InputError, match="Did you mean 'bootstrap_t'"):
         few(inference="bootstrapt")
-    with pytest.raises(InputError, match="is for the regression twfe"):
+    with pytest.raises(InputError, match="cr2 is for regressions, which group_time_att isn't"):
         few(inference="cr2")
+    with pytest.raises(InputError, match="an effect each"):
+        few("did_imputation", inference="wild")
+    with pytest.raises(InputError, match="wild has no degrees of freedom"):
+        few("etwfe", inference="wild", degrees="clusters")
+    with pytest.raises(InputError, match="Did you mean 'satterthwaite'"):
+        few("etwfe", inference="cr2", degrees="satterthwait")
     with pytest.raises(InputError, match="too few"):
         few(inference="wild", key="twfe", replications=5)
     with pytest.raises(InputError, match="unknown weights"):
@@ -326,6 +332,6 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert found["inference=jackknife", "group_time_att"][1] > plain[1]
     command = ["estimate", "group_time_att", str(path), "--set", *settings]
     assert main([*command, "inference=wild"]) == 2
-    assert "is for the regression twfe" in capsys.readouterr().err
+    assert "is for regressions, which group_time_att isn't" in capsys.readouterr().err
     assert main([*command, "replications=499"]) == 2
     assert "says nothing without an inference" in capsys.readouterr().err

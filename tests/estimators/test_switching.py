@@ -10,12 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from invented_paths import long_columns
-from invented_rollouts import as_paths, make_paths, make_rollout, true_path_effects
+from invented_rollouts import (
+    as_paths,
+    fields_of,
+    make_paths,
+    make_rollout,
+    true_path_effects,
+)
 
-from tiltakeval.design.treatment_paths import paths_from_frame
+from tiltakeval.design.treatment_paths import paths_from_frame, paths_of
 from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import contrast
+from tiltakeval.estimators import build
 from tiltakeval.estimators.did.group_time import GroupTimeATT
 from tiltakeval.estimators.did.switching_att import SwitchingATT
 
@@ -253,3 +260,34 @@ def test_what_cannot_be_done_is_said() -> None:
         SwitchingATT(errors="recentred").estimate(as_paths(make_rollout(50)))
     early = SwitchingATT(bands=False, anticipation=9).estimate(design)
     assert (early.table.status == "not_supported").all() and early.run["not_supported"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["group_time_att", "did_imputation", "two_stage", "twfe", "twfe_event_study", "sun_abraham",
+     "etwfe", "stacked", "synthetic_did"],
+)  # fmt: skip
+def test_estimators_of_roll_outs_take_paths_only_where_treatment_stays(key: str) -> None:
+    design = replace(make_rollout(60, seed=2), subgroups={})
+    same = build(key).estimate(as_paths(design)).table
+    pd.testing.assert_frame_equal(same, build(key).estimate(design).table)
+    for kind, said in (
+        ("spells", "ends, or changes again, in"),
+        ("once", "is there from the first row in"),
+    ):
+        with pytest.raises(InputError, match=said) as raised:
+            build(key).estimate(make_paths(60, kind=kind, seed=2))
+        assert "switching_att" in str(raised.value)
+
+
+def test_paths_with_changes_nobody_saw_are_no_roll_out() -> None:
+    design = replace(make_rollout(60, seed=2), subgroups={})
+    status = (design.periods >= design.first[:, None]).astype(float)
+    start = int(np.flatnonzero(status[:, -1] > 0)[0])
+    status[start, int(status[start].argmax()) - 1] = np.nan
+    panel = paths_of(status, **fields_of(design))
+    with pytest.raises(InputError, match="while no row is seen in 1 unit"):
+        build("group_time_att").estimate(panel)
+    down = paths_of(-np.nan_to_num(status), **fields_of(design))
+    with pytest.raises(InputError, match="goes below 0"):
+        build("group_time_att").estimate(down)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.cells import anticipating, cell_level
 from tiltakeval.estimators.did.two_way.columns import sample_of
+from tiltakeval.estimators.did.two_way.kept import Kept
 from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     Errors,
@@ -54,6 +56,15 @@ class ExtendedTwoWay(Averages):
 
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """Rows and averages as `GroupTimeATT` has them. Raises InputError."""
+        return self._estimate(design)[0]
+
+    def with_regressions(self, design: StaggeredPanel) -> tuple[Estimates, Sequence[Kept]]:
+        """`estimate`, with the regressions behind its rows."""
+        return self._estimate(design, keep=True)
+
+    def _estimate(
+        self, design: StaggeredPanel, keep: bool = False
+    ) -> tuple[Estimates, Sequence[Kept]]:
         began = time.process_time()
         check_options(
             self,
@@ -75,7 +86,9 @@ class ExtendedTwoWay(Averages):
             if never or cell.kind != "before"
         ]
         groups = groups_of(design, len(plan))
-        rows = Rows(design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design))
+        rows = Rows(
+            design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design), keep=keep
+        )
         rows.notes |= said_of(design)
         clear = ~anticipating(design, self.anticipation, rows)
         for label, inside, k in every_level(design):
@@ -90,6 +103,7 @@ class ExtendedTwoWay(Averages):
                 fixed=self.shares == "fixed",
             )
             rows.add(label, k, inside & clear, found)
-        return result_of(
+        out = result_of(
             design, rows, groups, self, key="etwfe", options=asdict(self), began=began, varying=True
         )
+        return out, rows.kept

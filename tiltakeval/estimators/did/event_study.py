@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -25,6 +26,7 @@ from tiltakeval.estimators.did.two_way.columns import (
     sample_of,
 )
 from tiltakeval.estimators.did.two_way.fit import regress
+from tiltakeval.estimators.did.two_way.kept import Fit, Kept, Regressed
 from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     Errors,
@@ -76,11 +78,20 @@ class TwoWayEventStudy:
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """Rows ``effect_by_event_time`` (without the reference), their mean from 0 on
         ``effect_over_event_times``, their sums ``cumulated_path``. Raises InputError."""
+        return self._estimate(design)[0]
+
+    def with_regressions(self, design: StaggeredPanel) -> tuple[Estimates, Sequence[Kept]]:
+        """`estimate`, with the regressions behind its rows."""
+        return self._estimate(design, keep=True)
+
+    def _estimate(
+        self, design: StaggeredPanel, keep: bool = False
+    ) -> tuple[Estimates, Sequence[Kept]]:
         began = time.process_time()
         check_options(self, units=("all", "ever_treated"))
         reference = self._reference()
         groups = groups_of(design, 2 * design.periods.size)
-        rows = Rows(design, groups, None, "g_minus_1", MISSING)
+        rows = Rows(design, groups, None, "g_minus_1", MISSING, keep=keep)
         rows.notes |= {"foreign_weights": [], "against_cells": [], **said_of(design)}
         for label, inside, k in every_level(design):
             if self.units == "ever_treated":
@@ -93,7 +104,7 @@ class TwoWayEventStudy:
             design, rows, groups, self, key="twfe_event_study", options=asdict(self), began=began,
             varying=True,
         )  # fmt: skip
-        return two_way(out, design)
+        return two_way(out, design), rows.kept
 
     def _rows(
         self,
@@ -139,6 +150,7 @@ class TwoWayEventStudy:
         maps = np.zeros((found.coef.size, len(matrix)))
         maps[columns.nuisance :] = np.array(matrix).reshape(-1, events.size).T
         z = summed(sample, blocks, found, maps, groups)
+        kept = Regressed((Fit(sample.panel, blocks, columns.owner),), maps)
         rows.scale = scale_of(self.errors, design, sample, found, groups)
         value = np.where(known, found.coef[columns.nuisance :], 0.0) @ maps[columns.nuisance :]
         out = []
@@ -147,13 +159,13 @@ class TwoWayEventStudy:
             labels = {"term": "effect_by_event_time", "horizon": int(e)}
             j = column[i]
             out.append(
-                Beside(labels, carried[i], float(value[j]), z[:, j])
+                Beside(labels, carried[i], float(value[j]), z[:, j], of=kept.one(j))
                 if known[i]
                 else Beside(labels, carried[i], reason=why[i])
             )
         j = picks.size
         if used.size:
-            out.append(Beside(mean_labels, whole, float(value[j]), z[:, j]))
+            out.append(Beside(mean_labels, whole, float(value[j]), z[:, j], of=kept.one(j)))
             against = against_cells(
                 sample,
                 groups,
@@ -169,7 +181,7 @@ class TwoWayEventStudy:
                 unit = design.units[design.outcome_names.index(where["outcome"])]
                 labels["unit"] = CUMULATED_UNIT.get(unit, unit)
             at = j + 1 + step
-            out.append(Beside(labels, carried[i], float(value[at]), z[:, at]))
+            out.append(Beside(labels, carried[i], float(value[at]), z[:, at], of=kept.one(at)))
         omega = cell_weights(blocks, found, maps[:, : picks.size])
         late = np.where(np.isfinite(held), sample.periods - sample.cohorts[:, None], -np.inf)
         mixed = [

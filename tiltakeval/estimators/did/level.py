@@ -17,6 +17,7 @@ from tiltakeval.estimators.did.cells.sorted_units import sort_units
 from tiltakeval.estimators.did.cells.summed import summed_effects
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.reasons import Reason, Why
+from tiltakeval.estimators.did.two_way.kept import Regressed
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
 
@@ -45,13 +46,15 @@ class Level:
     ``dropped_in_cells`` among the units of some cells.
 
     Where averages weigh cells by their rows, ``mass`` [estimated cells] are these; where an average's
-    influence isn't that of its cells, ``combine`` gives it [size]."""
+    influence isn't that of its cells, ``combine`` gives it [size]. ``regressed``: the regression the
+    estimated cells are coefficients of."""
 
     cells: tuple[Fitted, ...]
     dropped: tuple[str, ...]
     dropped_in_cells: tuple[str, ...]
     mass: Floats | None = None
     combine: Callable[[Average], Floats] | None = None
+    regressed: Regressed | None = None
 
 
 def estimate_level(

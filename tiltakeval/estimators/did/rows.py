@@ -17,6 +17,7 @@ from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.chosen import Asked
 from tiltakeval.estimators.did.level import Fitted, Level, Support
 from tiltakeval.estimators.did.reasons import Why, why_of
+from tiltakeval.estimators.did.two_way.kept import Kept, Regressed
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
@@ -42,13 +43,14 @@ def levels_of(design: StaggeredPanel) -> Iterator[tuple[str, Bools]]:
 @dataclass(frozen=True)
 class Beside:
     """A row with its ``labels`` (term, horizon), estimate, influence ``z`` [size] by group and support;
-    or the reason there is no estimate."""
+    or the reason there is no estimate. ``of`` is the regression whose coefficients make it."""
 
     labels: Mapping[str, Any]
     support: Support
     estimate: float = np.nan
     z: Floats | None = None
     reason: str = ""
+    of: Regressed | None = None
 
 
 class Rows:
@@ -56,7 +58,7 @@ class Rows:
 
     With ``small`` averages count that cohorts' sizes are estimated without what errors of the effects
     add to it (`aggregate.averages`), which matters where clusters are few. ``asked`` are the user's
-    own averages.
+    own averages. With ``keep`` regressions behind rows are in ``kept``.
     """
 
     def __init__(
@@ -68,10 +70,14 @@ class Rows:
         missing: str = "each cell uses the units seen in both of its periods",
         small: bool = False,
         asked: Asked | None = None,
+        keep: bool = False,
     ) -> None:
+        self.keep, self.kept = keep, list[Kept]()
         self.design, self.groups, self.balance = design, groups, balance
         self.scale = np.sqrt((groups.count - 1) / groups.count) if divisor == "g" else 1.0
         self.asked = asked
+        # with the masks themselves, so that no other object gets the identity of one
+        self.counted: dict[tuple[int, ...], tuple[int, Sequence[NDArray[np.uint8]]]] = {}
         self.small = small and groups.form is None and groups.count <= MANY
         self.records: list[dict[str, Any]] = []
         self.columns: list[Floats] = []
@@ -148,10 +154,15 @@ class Rows:
             ("collinear_in_cells", level.dropped_in_cells),
         ):
             self.notes[key] += [c for c in found if c not in self.notes[key]]
-        self._averages(common, inside, level, columns, places)
+        weights = self._averages(common, inside, level, columns, places)
         if columns:
+            if self.keep and level.regressed is not None:
+                self._hold(level.regressed.times(weights), places)
             self.columns.append(np.stack(columns, axis=1) * self.scale)
             self.places.append(np.array(places, dtype=np.int64))
+
+    def _hold(self, regressed: Regressed, places: Sequence[int]) -> None:
+        self.kept.append(Kept(regressed, np.array(places, dtype=np.int64), self.design))
 
     def add_beside(self, label: str, outcome: int, beside: Sequence[Beside]) -> None:
         """Rows that aren't averages of cells, of one outcome in one subgroup."""
@@ -162,6 +173,9 @@ class Rows:
             at = [len(self.records) + i for i, _ in good]
             self.places.append(np.array(at, dtype=np.int64))
             self.columns.append(np.stack([z for _, z in good], axis=1) * self.scale)
+            of = [one.of for one in beside if one.z is not None]
+            if self.keep and of[0] is not None:
+                self._hold(of[0].joined(of), at)
         for one in beside:
             status = "ok" if one.z is not None else "not_supported"
             counts = self._counts([one.support])
@@ -183,7 +197,8 @@ class Rows:
         level: Level,
         columns: list[Floats],
         places: list[int],
-    ) -> None:
+    ) -> Floats:
+        """Adds averages; [cells, rows] the weights of the cells in every row with an estimate."""
         design = self.design
         cohorts = design.cohorts
         good = [one for one in level.cells if one.z is not None]
@@ -208,6 +223,7 @@ class Rows:
         size: Floats = held.sum(axis=0)
         by_group = self.groups.gather(held)
         att = np.array([one.att for one in good])
+        weights = list(np.eye(len(good)))
         z = np.stack(columns, axis=1) if columns else np.zeros((self.groups.size, 0))
         noise = None
         if self.small and columns:
@@ -231,6 +247,7 @@ class Rows:
             if row.known:
                 used = np.flatnonzero(row.cells)
                 places.append(len(self.records))
+                weights.append(row.cells)
                 if level.combine is not None:
                     columns.append(level.combine(row))
                 else:
@@ -239,6 +256,7 @@ class Rows:
                 record |= {"estimate": float(row.cells @ att), "status": "ok"}
                 record |= self._counts(carried)
             self.records.append(record)
+        return np.array(weights).reshape(len(weights), len(good)).T
 
     def _labels(self, row: Average, unit: str) -> dict[str, Any]:
         design = self.design
@@ -260,11 +278,20 @@ class Rows:
         if not carried:
             return {}
         return {
-            "n_treated": _ones([one.treated for one in carried]),
-            "n_comparison": _ones([one.comparison for one in carried]),
-            "n_clusters": _ones([one.clusters for one in carried]),
+            "n_treated": self._ones([one.treated for one in carried]),
+            "n_comparison": self._ones([one.comparison for one in carried]),
+            "n_clusters": self._ones([one.clusters for one in carried]),
             "n_effective": min(one.effective for one in carried),
         }
+
+    def _ones(self, masks: Sequence[NDArray[np.uint8]]) -> int:
+        """How many are in any of the ``masks``; the same few are asked for over and over."""
+        distinct = {id(mask): mask for mask in masks}
+        key = tuple(sorted(distinct))
+        if key not in self.counted:
+            any_of = np.bitwise_or.reduce(list(distinct.values()))
+            self.counted[key] = int(np.bitwise_count(any_of).sum()), masks
+        return self.counted[key][0]
 
 
 def _root(z: Floats) -> Floats:
@@ -272,8 +299,3 @@ def _root(z: Floats) -> Floats:
     if z.shape[0] <= z.shape[1]:
         return z
     return np.asarray(np.linalg.qr(z, mode="r"), dtype=np.float64)
-
-
-def _ones(masks: Sequence[NDArray[np.uint8]]) -> int:
-    distinct = {id(mask): mask for mask in masks}
-    return int(np.bitwise_count(np.bitwise_or.reduce(list(distinct.values()))).sum())

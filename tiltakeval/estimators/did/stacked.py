@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.absorbing import as_rollout
 from tiltakeval.estimators.did.plan import refuse_no_never
 from tiltakeval.estimators.did.reasons import why_of
 from tiltakeval.estimators.did.result import groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
+from tiltakeval.estimators.did.two_way.kept import Kept
 from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     every_level,
@@ -64,8 +67,18 @@ class Stacked:
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """Rows and averages as `GroupTimeATT` has them, or by event time alone (the regressions).
         Raises InputError."""
+        return self._estimate(design)[0]
+
+    def with_regressions(self, design: StaggeredPanel) -> tuple[Estimates, Sequence[Kept]]:
+        """`estimate`, with the regressions behind its rows."""
+        return self._estimate(design, keep=True)
+
+    def _estimate(
+        self, design: StaggeredPanel, keep: bool = False
+    ) -> tuple[Estimates, Sequence[Kept]]:
         began = time.process_time()
         self._check()
+        design = as_rollout(design)
         never = self.comparison.startswith("never")
         if never:
             refuse_no_never(design, self.anticipation, "Say comparison=not_yet.")
@@ -84,7 +97,7 @@ class Stacked:
                 remedy="Ask for a shorter window.",
             )
         groups = groups_of(design, len(kept) * (self.before + self.after))
-        rows = Rows(design, groups, None, "g_minus_1", MISSING)
+        rows = Rows(design, groups, None, "g_minus_1", MISSING, keep=keep)
         rows.notes |= {
             "stacks": [_said(design, stack) for stack in kept],
             "estimand": _of(design, kept),
@@ -114,10 +127,17 @@ class Stacked:
             )
             treated = np.isin(design.first, [stack.cohort for stack in kept])
             rows.add(label, k, inside & treated, level)
-        return result_of(
-            design, rows, groups, self, key="stacked", options=asdict(self), began=began,
+        out = result_of(
+            design,
+            rows,
+            groups,
+            self,
+            key="stacked",
+            options=asdict(self),
+            began=began,
             varying=True,
-        )  # fmt: skip
+        )
+        return out, rows.kept
 
     def _check(self) -> None:
         """Raise InputError for a choice there isn't, or a number that makes no sense."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -11,12 +12,14 @@ import numpy as np
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.absorbing import as_rollout
 from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.plan import cells, refuse_no_never
 from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.cells import anticipating, cell_level
 from tiltakeval.estimators.did.two_way.columns import sample_of
+from tiltakeval.estimators.did.two_way.kept import Kept
 from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     Errors,
@@ -56,6 +59,15 @@ class SunAbraham(Averages):
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """Rows and averages as `GroupTimeATT` has them, all measured from the base period. Raises
         InputError."""
+        return self._estimate(design)[0]
+
+    def with_regressions(self, design: StaggeredPanel) -> tuple[Estimates, Sequence[Kept]]:
+        """`estimate`, with the regressions behind its rows."""
+        return self._estimate(design, keep=True)
+
+    def _estimate(
+        self, design: StaggeredPanel, keep: bool = False
+    ) -> tuple[Estimates, Sequence[Kept]]:
         began = time.process_time()
         check_options(
             self,
@@ -63,7 +75,7 @@ class SunAbraham(Averages):
             shares=("estimated", "fixed"),
         )
         if self.comparison.startswith("last"):
-            design = before_last(design, self.anticipation)
+            design = before_last(as_rollout(design), self.anticipation)
         refuse_no_never(
             design,
             self.anticipation,
@@ -74,7 +86,9 @@ class SunAbraham(Averages):
             cells(design, comparison="never", base="universal", anticipation=self.anticipation)
         )
         groups = groups_of(design, len(plan))
-        rows = Rows(design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design))
+        rows = Rows(
+            design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design), keep=keep
+        )
         rows.notes |= said_of(design)
         clear = ~anticipating(design, self.anticipation, rows)
         for label, inside, k in every_level(design):
@@ -90,10 +104,11 @@ class SunAbraham(Averages):
                 fixed=self.shares == "fixed",
             )
             rows.add(label, k, inside & clear, found)
-        return result_of(
+        out = result_of(
             design, rows, groups, self, key="sun_abraham", options=asdict(self), began=began,
             varying=True,
         )  # fmt: skip
+        return out, rows.kept
 
 
 def before_last(design: StaggeredPanel, anticipation: int) -> StaggeredPanel:

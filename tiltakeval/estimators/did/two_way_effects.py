@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from tiltakeval.estimators.did.two_way.columns import (
     static_columns,
 )
 from tiltakeval.estimators.did.two_way.fit import regress
+from tiltakeval.estimators.did.two_way.kept import Fit, Kept, Regressed
 from tiltakeval.estimators.did.two_way.result import (
     MISSING,
     Errors,
@@ -68,10 +70,19 @@ class TwoWayEffects:
 
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """A row (term ``effect_overall``) by outcome and subgroup. Raises InputError."""
+        return self._estimate(design)[0]
+
+    def with_regressions(self, design: StaggeredPanel) -> tuple[Estimates, Sequence[Kept]]:
+        """`estimate`, with the regressions behind its rows."""
+        return self._estimate(design, keep=True)
+
+    def _estimate(
+        self, design: StaggeredPanel, keep: bool = False
+    ) -> tuple[Estimates, Sequence[Kept]]:
         began = time.process_time()
         check_options(self)
         groups = groups_of(design, 2)
-        rows = Rows(design, groups, None, "g_minus_1", MISSING)
+        rows = Rows(design, groups, None, "g_minus_1", MISSING, keep=keep)
         rows.notes |= {"bacon": [], "weights": [], "against_cells": [], **said_of(design)}
         for label, inside, k in every_level(design):
             sample = sample_of(design, inside, k)
@@ -80,7 +91,7 @@ class TwoWayEffects:
         out = result_of(
             design, rows, groups, self, key="twfe", options=asdict(self), began=began, varying=True
         )
-        return two_way(out, design)
+        return two_way(out, design), rows.kept
 
     def _row(
         self,
@@ -119,7 +130,8 @@ class TwoWayEffects:
         rows.notes["weights"].append({**where, **asdict(summary), "by_cell": named})
         held = against_cells(sample, groups, beta, z, rows.scale, by_rows)
         rows.notes["against_cells"].append({**where, **held})
-        return Beside(labels, support, beta, z)
+        kept = Regressed((Fit(sample.panel, blocks, columns.owner),), maps)
+        return Beside(labels, support, beta, z, of=kept)
 
 
 def _sides(design: StaggeredPanel, sample: Sample) -> tuple[Bools, Bools]:

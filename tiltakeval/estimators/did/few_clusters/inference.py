@@ -6,8 +6,8 @@ by the method named. The command line and study files say ``inference = ...`` am
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,25 +15,41 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
-from tiltakeval.estimates.combine import row_degrees
 from tiltakeval.estimates.few_clusters.influence import bootstrap_t
-from tiltakeval.estimates.few_clusters.moments import Moments
-from tiltakeval.estimates.few_clusters.robust import cr2, cr3, leverage
 from tiltakeval.estimates.few_clusters.weights import WEIGHTS
-from tiltakeval.estimates.few_clusters.wild import wild_of_regression
-from tiltakeval.estimates.inference import intervals
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.few_clusters.jackknife import jackknife_errors
+from tiltakeval.estimators.did.few_clusters.of_regression import Asked, of_regression
 from tiltakeval.estimators.did.few_clusters.permutation import permuted
-from tiltakeval.estimators.did.few_clusters.regression import static_moments
-from tiltakeval.estimators.did.few_clusters.rows import set_columns, without_intervals
-from tiltakeval.estimators.did.rows import levels_of
+from tiltakeval.estimators.did.few_clusters.rows import cohort_of_cluster
+from tiltakeval.estimators.did.two_way.kept import Kept
 
 Floats = NDArray[np.float64]
 Method = Literal["cluster", "bootstrap_t", "jackknife", "permutation", "wild", "cr2", "cr3"]
 METHODS: tuple[str, ...] = get_args(Method)
+DEGREES = ("satterthwaite", "clusters")
 #: Methods that need the regression itself.
 OF_REGRESSION = ("wild", "cr2", "cr3")
+_MEANS = (
+    "its effects are differences of mean changes, whose errors have each cluster's leverage taken out "
+    "already, with degrees of freedom from the clusters of each side"
+)
+_OWN = "treated rows have an effect each, so that they leave no residual to multiply"
+#: Why an estimator has no regression for these methods, and what to do.
+NO_REGRESSION = {
+    **dict.fromkeys(
+        ("group_time_att", "triple_difference", "switching_att", "dose_response"),
+        (_MEANS, "Leave inference out, or say jackknife, bootstrap_t or permutation."),
+    ),
+    "intensity": (
+        "slopes of changes have each cluster's leverage taken out already",
+        "Leave inference out, or say method = two_way, jackknife, bootstrap_t or permutation.",
+    ),
+    **dict.fromkeys(
+        ("did_imputation", "two_stage"),
+        (_OWN, "Use etwfe (without gaps and covariates the same estimates), or say jackknife."),
+    ),
+}
 #: Estimators with errors of their own: their weights hang on the outcome.
 OWN_ERRORS = ("synthetic_did",)
 
@@ -44,10 +60,12 @@ class Choice:
 
     ``inference``: ``cluster`` (errors from influence summed over clusters, as everywhere),
     ``bootstrap_t`` (`estimates.few_clusters.influence`), ``jackknife`` (each cluster left out),
-    ``permutation`` (start dates dealt anew over clusters, within ``strata``, a declared subgroup), and
-    for ``twfe`` ``wild`` (wild cluster bootstrap; ``null_imposed`` on its residuals or not), ``cr2``,
-    ``cr3``. ``replications`` bootstrap draws or dealings; ``bootstrap_weights`` rademacher, webb or
-    mammen (default rademacher, webb for ``bootstrap_t``); ``studentised`` dealings.
+    ``permutation`` (what clusters got, and when, dealt anew over them, within ``strata``, a declared
+    subgroup), and for regressions ``wild`` (wild cluster bootstrap; ``null_imposed`` on its residuals or
+    not), ``cr2``, ``cr3``. ``degrees`` of freedom of the last two: ``satterthwaite``, from the
+    regressors (default of ``cr2``), or those of ``clusters`` of the smaller side, less one (of ``cr3``).
+    ``replications`` bootstrap draws or dealings; ``bootstrap_weights`` rademacher, webb or mammen
+    (default rademacher, webb for ``bootstrap_t``); ``studentised`` dealings.
     """
 
     inference: Method = "cluster"
@@ -56,6 +74,7 @@ class Choice:
     null_imposed: bool = True
     studentised: bool = True
     strata: str | None = None
+    degrees: Literal["satterthwaite", "clusters"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +89,15 @@ class FewClusters:
         choice = self.choice
         if choice.inference not in METHODS:
             raise unknown("inference", choice.inference, METHODS, where="inference")
-        if choice.inference in OF_REGRESSION and self.key != "twfe":
+        if choice.inference in OF_REGRESSION and self.key not in OWN_ERRORS:
+            self._refuse_no_regression()
+        if choice.degrees not in (None, *DEGREES):
+            raise unknown("degrees of freedom", choice.degrees, DEGREES, where="degrees")
+        if choice.degrees is not None and choice.inference not in ("cr2", "cr3", "cluster"):
             raise InputError(
-                f"{choice.inference} is for the regression twfe",
-                where="inference",
-                remedy="Say inference = jackknife, bootstrap_t or permutation.",
+                f"{choice.inference} has no degrees of freedom",
+                where="degrees",
+                remedy="They are those of cr2 and cr3.",
             )
         if choice.inference == "permutation" and getattr(self.estimator, "combine", "") == "gmm":
             raise InputError(
@@ -99,8 +122,12 @@ class FewClusters:
 
     def estimate(self, design: StaggeredPanel) -> Estimates:
         """The estimator's rows; the run's ``inference`` tells the method and what it couldn't do."""
-        estimates = self.estimator.estimate(design)
         method = self.choice.inference
+        kept: Sequence[Kept] = ()
+        if method in OF_REGRESSION:
+            estimates, kept = self.estimator.with_regressions(design)
+        else:
+            estimates = self.estimator.estimate(design)
         if method == "cluster" or estimates.influence is None:
             return estimates  # type: ignore[no-any-return]
         if estimates.influence.form is not None:
@@ -112,11 +139,15 @@ class FewClusters:
         level = float(getattr(self.estimator, "level", 0.95))
         seed = int(getattr(self.estimator, "seed", 0))
         said: list[str] = []
-        if method == "bootstrap_t":
+        more: dict[str, Any] = {}
+        if method in OF_REGRESSION:
+            asked = self._asked(level, seed)
+            out, said, more["rows"] = of_regression(estimates, kept, asked)
+        elif method == "bootstrap_t":
             out = self._bootstrapped(design, estimates, level, seed)
         elif method == "jackknife":
             out, said = jackknife_errors(self.estimator, design, estimates, level=level)
-        elif method == "permutation":
+        else:
             out, said = permuted(
                 self.estimator,
                 design,
@@ -127,10 +158,24 @@ class FewClusters:
                 studentised=self.choice.studentised,
                 strata=self.choice.strata,
             )
-        else:
-            out, said = self._regression(design, estimates, level, seed)
-        note = {"method": method, "said": said, **_plain(self.choice)}
+        note = {"method": method, "said": said, **asdict(self.choice), **more}
+        note.pop("inference")
         return replace(out, run={**estimates.run, "inference": note})
+
+    def _refuse_no_regression(self) -> None:
+        """Raise InputError where the estimator isn't a regression."""
+        two_way = self.key == "intensity" and getattr(self.estimator, "method", "") == "two_way"
+        if hasattr(self.estimator, "with_regressions") and (self.key != "intensity" or two_way):
+            return
+        why, remedy = NO_REGRESSION.get(
+            self.key,
+            ("it is no regression", "Say inference = jackknife, bootstrap_t or permutation."),
+        )
+        raise InputError(
+            f"{self.choice.inference} is for regressions, which {self.key or 'this'} isn't: {why}",
+            where="inference",
+            remedy=remedy,
+        )
 
     def _bootstrapped(
         self, design: StaggeredPanel, estimates: Estimates, level: float, seed: int
@@ -152,59 +197,18 @@ class FewClusters:
             size=size,
         )
 
-    def _regression(
-        self, design: StaggeredPanel, estimates: Estimates, level: float, seed: int
-    ) -> tuple[Estimates, list[str]]:
-        out, said = without_intervals(estimates), []
-        for label, inside in levels_of(design):
-            for k, name in enumerate(design.outcome_names):
-                rows = estimates.positions(subgroup=label, outcome=name, status="ok")
-                if not rows.size:
-                    continue
-                moments, combination, _ = static_moments(design, inside, k)
-                carried = leverage(moments, combination)
-                notes = [
-                    f"{carried.effective:.1f} clusters in effect by partial leverage, the largest "
-                    f"has {carried.partial.max():.0%}"
-                ]
-                if self.choice.inference == "wild":
-                    found, more = self._wild(moments, combination, level, seed)
-                else:
-                    house = float(row_degrees(estimates.table, moments.clusters)[rows[0]])
-                    found, more = self._robust(moments, combination, level, house)
-                out = set_columns(out, rows, **{c: np.array([v]) for c, v in found.items()})
-                said += [f"{label}, {name}: {note}" for note in (*notes, *more)]
-        return out, said
-
-    def _wild(
-        self, moments: Moments, combination: Floats, level: float, seed: int
-    ) -> tuple[dict[str, float], list[str]]:
-        found = wild_of_regression(moments, combination).replications(
-            restricted=self.choice.null_imposed,
-            weights=self.choice.bootstrap_weights or "rademacher",
-            draws=self.choice.replications,
+    def _asked(self, level: float, seed: int) -> Asked:
+        choice = self.choice
+        default = "satterthwaite" if choice.inference == "cr2" else "clusters"
+        return Asked(
+            method=choice.inference,
+            replications=choice.replications,
+            weights=choice.bootstrap_weights or "rademacher",
+            restricted=choice.null_imposed,
+            satterthwaite=(choice.degrees or default) == "satterthwaite",
+            level=level,
             seed=seed,
         )
-        low, high = found.interval(level)
-        notes = []
-        if not (np.isfinite(low) and np.isfinite(high)):
-            notes.append("no value is rejected at an end of the interval")
-        return {"conf_low": low, "conf_high": high, "p_value": found.p_value()}, notes
-
-    def _robust(
-        self, moments: Moments, combination: Floats, level: float, house: float
-    ) -> tuple[dict[str, float], list[str]]:
-        """CR2 with its own degrees of freedom, CR3 with the ``house``'s."""
-        second = self.choice.inference == "cr2"
-        found = (cr2 if second else cr3)(moments, combination)
-        df = found.df if second else house
-        point, se = np.array([found.estimate]), np.array([found.std_error])
-        low, high, p = (float(v[0]) for v in intervals(point, se, level=level, df=df))
-        values = {"std_error": found.std_error, "conf_low": low, "conf_high": high, "p_value": p}
-        notes = [found.reason] if found.reason else []
-        if second and not found.reason:
-            notes.append(f"{df:.1f} degrees of freedom")
-        return values, notes
 
 
 def with_choice(key: str, kind: type, options: Mapping[str, Any]) -> Any:
@@ -225,32 +229,3 @@ def with_choice(key: str, kind: type, options: Mapping[str, Any]) -> Any:
             remedy=f"Say inference = one of {', '.join(METHODS[1:])}.",
         )
     return estimator
-
-
-def cohort_of_cluster(design: StaggeredPanel) -> NDArray[np.int64]:
-    """[G] number of the cohort all units of a cluster are in; clusters with several are one more.
-
-    Cohorts of fewer than two clusters are put with those (a mean of one leaves nothing over).
-    """
-    _, cohort = np.unique(
-        np.where(design.first > design.periods[-1], np.inf, design.first), return_inverse=True
-    )
-    clusters = int(design.cluster.max()) + 1
-    low = np.full(clusters, cohort.max() + 1)
-    high = np.full(clusters, -1)
-    np.minimum.at(low, design.cluster, cohort)
-    np.maximum.at(high, design.cluster, cohort)
-    out = np.where(low == high, low, -1)
-    names, times = np.unique(out, return_counts=True)
-    out[np.isin(out, names[times < 2])] = -1
-    return np.asarray(out, dtype=np.int64)
-
-
-def _plain(choice: Choice) -> dict[str, Any]:
-    return {
-        "replications": choice.replications,
-        "bootstrap_weights": choice.bootstrap_weights,
-        "null_imposed": choice.null_imposed,
-        "studentised": choice.studentised,
-        "strata": choice.strata,
-    }

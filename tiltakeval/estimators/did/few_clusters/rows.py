@@ -90,3 +90,22 @@ def without_intervals(estimates: Estimates) -> Estimates:
     columns = ("conf_low", "conf_high", "p_value", "band_low", "band_high")
     table = estimates.table.assign(**dict.fromkeys(columns, np.nan), band_family="")
     return replace(estimates, table=table)
+
+
+def cohort_of_cluster(design: StaggeredPanel) -> NDArray[np.int64]:
+    """[G] number of the cohort all units of a cluster are in; clusters with several are one more.
+
+    Cohorts of fewer than two clusters are put with those (a mean of one leaves nothing over).
+    """
+    _, cohort = np.unique(
+        np.where(design.first > design.periods[-1], np.inf, design.first), return_inverse=True
+    )
+    clusters = int(design.cluster.max()) + 1
+    low = np.full(clusters, cohort.max() + 1)
+    high = np.full(clusters, -1)
+    np.minimum.at(low, design.cluster, cohort)
+    np.maximum.at(high, design.cluster, cohort)
+    out = np.where(low == high, low, -1)
+    names, times = np.unique(out, return_counts=True)
+    out[np.isin(out, names[times < 2])] = -1
+    return np.asarray(out, dtype=np.int64)

@@ -14,6 +14,7 @@ from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.columns import Sample, blocks_of, cell_columns, dropped_of
 from tiltakeval.estimators.did.two_way.fit import regress
+from tiltakeval.estimators.did.two_way.kept import Fit, Regressed
 from tiltakeval.estimators.did.two_way.result import (
     Errors,
     clusters_of,
@@ -97,7 +98,10 @@ def cell_level(
             rows.append(float(design.weight[sides[k][0]].sum()))
     scale = scale_of(errors, design, sample, found, groups)
     mass = np.array(rows) if fixed else None
-    return Level(tuple(fitted), dropped, (), mass=mass), scale
+    kept = Regressed(
+        (Fit(sample.panel, blocks, columns.owner),), maps[:, good], "" if fixed else GIVEN
+    )
+    return Level(tuple(fitted), dropped, (), mass=mass, regressed=kept), scale
 
 
 def anticipating(design: StaggeredPanel, anticipation: int, rows: Rows) -> Bools:
@@ -119,6 +123,7 @@ def anticipating(design: StaggeredPanel, anticipation: int, rows: Rows) -> Bools
     return late
 
 
+GIVEN = "cohorts' shares and mean covariates are taken as given"
 _EMPTY = Reason(Why.NOT_SEEN, "no unit has an outcome")
 _COLLINEAR = Reason(
     Why.NO_COMPARISON,

@@ -16,6 +16,7 @@ from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.two_way.cells import cell_level
 from tiltakeval.estimators.did.two_way.columns import Sample, dropped_of, sample_of
 from tiltakeval.estimators.did.two_way.fit import Block, regress
+from tiltakeval.estimators.did.two_way.kept import Fit, Regressed, side_by_side
 from tiltakeval.estimators.did.two_way.result import summed, support_of, too_few
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -78,6 +79,7 @@ def separate(
     cells: list[Fitted] = []
     mass: list[Floats] = []
     dropped: set[str] = set()
+    fits: list[Regressed] = []
     for stack in stacks:
         short = replace(
             design,
@@ -104,9 +106,15 @@ def separate(
             cells.append(replace(one, cell=moved))
         if level.mass is not None:
             mass.append(level.mass)
+        if level.regressed is not None:
+            fits.append(level.regressed)
         dropped |= set(level.dropped)
     return Level(
-        tuple(cells), tuple(sorted(dropped)), (), mass=np.concatenate(mass) if mass else None
+        tuple(cells),
+        tuple(sorted(dropped)),
+        (),
+        mass=np.concatenate(mass) if mass else None,
+        regressed=side_by_side(fits) if fits else None,
     )
 
 
@@ -163,19 +171,21 @@ def pooled(
     maps[first:, -1] = late / max(late.sum(), 1)
     z = summed(sample, blocks, found, maps, groups)
     value = found.coef @ maps
+    kept = Regressed((Fit(sample.panel, blocks, owner),), maps)
     rows = []
     for j, e in enumerate(events):
         labels = {"term": "effect_by_event_time", "horizon": int(e)}
         support = support_of(design, *sides[j])
         if known[j]:
-            rows.append(Beside(labels, support, float(value[j]), z[:, j]))
+            rows.append(Beside(labels, support, float(value[j]), z[:, j], of=kept.one(j)))
         else:
             said = Reason(
                 Why.NO_COMPARISON, "no stack has treated and clean units in the event time"
             )
             rows.append(Beside(labels, support, reason=said))
     if late.any():
-        rows.append(Beside(mean_labels, whole, float(value[-1]), z[:, -1]))
+        of = kept.one(events.size)
+        rows.append(Beside(mean_labels, whole, float(value[-1]), z[:, -1], of=of))
     return rows, dropped_of(sample, found, first)
 
 
