@@ -134,6 +134,21 @@ def test_predicted_effects_are_kept_only_where_they_beat_the_average(found) -> N
     assert set(table[table.term == "mean_difference"].programme) >= {"a"}
 
 
+def test_hidden_factors_are_bounded_for_the_averages_shown(found) -> None:
+    estimates, checks, _ = found
+    hidden = {c.scope["programme"]: c for c in checks if c.key == "sensitivity"}
+    assert set(hidden) == {"a", "b"}
+    assert {c.scope["analysis"] for c in hidden.values()} == {"w"}
+    a, b = hidden["a"], hidden["b"]
+    assert 0.05 < a.message["robustness_value_interval"] < a.statistic < 0.9
+    assert b.message["robustness_value_interval"] == 0  # no effect to wipe out
+    whole = design()
+    inside = np.isin(whole.arm, (0, 1, 2))
+    average = estimates.table.query("term == 'effect' and subgroup == 'all'")
+    counts = average.set_index("programme").n_treated
+    assert a.detail.n_treated.iloc[0] == counts["a"] == (whole.arm[inside] == 1).sum()
+
+
 def test_the_analysis_lends_its_propensities_and_nothing_changes() -> None:
     spec = ForWhom(key="w", outcome="y", programmes=("a", "b"), parts=("tests",))
     one, whole = asked(spec), design(1_500)
@@ -254,10 +269,12 @@ def test_the_page_has_every_part_in_both_languages(written: Path) -> None:
         "Young?",
         "Gain a place",
         "Randomised test",
+        "would have to matter",
+        "What is left of the effect",
     ):
         assert text in en, text
-    assert nb.count("<svg") == en.count("<svg") == 5
-    assert nb.count('role="img"') == 5
+    assert nb.count("<svg") == en.count("<svg") == 6
+    assert nb.count('role="img"') == 6
     answer = re.search(
         r'(?s)<section id="answer".*?</section>', (written / "report.en.html").read_text("utf-8")
     )

@@ -11,6 +11,8 @@ from tiltakeval.report.blocks import Block, Bullets, Panel, Panels, Para, Sub, T
 from tiltakeval.report.for_whom_figures import group_forest
 from tiltakeval.report.for_whom_policy import needed, rules
 from tiltakeval.report.for_whom_predicted import predicted
+from tiltakeval.report.hidden import KEY as HIDDEN
+from tiltakeval.report.hidden import contours, sentences
 from tiltakeval.report.profiles import joint_limits
 from tiltakeval.report.tables import cell, interval, with_interval
 from tiltakeval.report.view import View, number, upper_first
@@ -39,6 +41,7 @@ def for_whom(view: View) -> list[Block]:
         blocks += [
             Sub(head),
             *_about(view, part, base, str(analysis)),
+            *_hidden(view, part, base, str(analysis)),
             *_groups(view, part),
             *predicted(view, part),
             *rules(view, part, base, str(analysis)),
@@ -119,6 +122,22 @@ def _about(view: View, part: Released, base: str, analysis: str) -> list[Block]:
     heads = [words(view.text(name), unit=words.unit(unit)) for name in columns]
     caption = words("for_whom.caption_average", title=title_of(view, part))
     return [*blocks, Table(caption, heads, lines)]
+
+
+def _hidden(view: View, part: Released, base: str, analysis: str) -> list[Block]:
+    """How strong an unseen factor would have to be for the average effects."""
+    places = [
+        i
+        for i, item in enumerate(view.material.checks.items)
+        if item.key == HIDDEN
+        and (item.scope.get("population"), item.scope.get("analysis")) == (base, analysis)
+    ]
+    said = sentences(view, places, population=False)
+    if not said:
+        return []
+    head, text = (view.words(f"for_whom.hidden{name}") for name in ("_head", ""))
+    drawn = contours(view, places, part, population=False)
+    return [Sub(head, 4), Para(text), Bullets(said), *drawn]
 
 
 def _groups(view: View, part: Released) -> list[Block]:

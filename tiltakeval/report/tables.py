@@ -188,7 +188,7 @@ def _fact(value: object, kind: str, view: View) -> str:
     words = view.words
     known = isinstance(value, int | float) and np.isfinite(value)
     if kind not in COARSE_SHARES or not known:
-        return plain(value, words, _KINDS.get(kind, kind), True, view)
+        return plain(value, words, _KINDS.get(kind, kind), value is not None, view)
     percent = round(100 * float(value))  # type: ignore[arg-type]
     shown = words.number(percent) if percent else words("number.below", value=words.number(0.5, 1))
     return words("number.percent", value=shown)

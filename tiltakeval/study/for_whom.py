@@ -14,6 +14,7 @@ from tiltakeval.estimators.heterogeneity.scores import nuisances_for, unit_score
 from tiltakeval.estimators.weighting.nuisance import Nuisance
 from tiltakeval.study.for_whom_asked import Asked, same_propensities
 from tiltakeval.study.for_whom_effects import effects
+from tiltakeval.study.for_whom_hidden import hidden_checks
 from tiltakeval.study.for_whom_rules import apart, fitting, training, tree_check
 from tiltakeval.study.for_whom_units import compared, fewer, one_outcome
 from tiltakeval.study.stages import Stages
@@ -46,7 +47,9 @@ def for_whom(
         nuisances = (nuisance,) if shared and nuisance else nuisances_for(one, options)
         scores = unit_scores(one, options, arms=arms, nuisances=nuisances)
         parts = [effects(asked, scores, threshold=threshold, draws=draws)]
-        checks, told = [], dict[str, Any]()
+        checks, told = list[Check](), dict[str, Any]()
+        if "hidden" in spec.parts:
+            checks += hidden_checks(spec, one, options, scores, nuisances[0], stages)
         if asked.policy is not None:
             policy = fitting(asked.policy, spec, scores)
             assert spec.policy is not None

@@ -44,7 +44,7 @@ def prepared(
     base = {name: value for name, value in given.items() if name in known}
     if isinstance(estimator, AIPW):
         base |= {name: getattr(estimator, name) for name in _SHARED if name in known}
-    parts = tuple(part for part in spec.parts if part not in PREDICTED)
+    parts = tuple(part for part in spec.parts if part not in (*PREDICTED, "hidden"))
     if set(spec.parts) & set(PREDICTED) and "calibration" not in parts:
         parts += ("calibration",)
     heterogeneity = build("heterogeneity", **{**base, **spec.options, "parts": parts})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,7 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.study.spec_parts import Share, Slug, Table, repeated
 
 Part = Literal[
-    "tests", "shrunk", "balanced", "calibration", "sorted", "classification", "targeting"
+    "tests", "shrunk", "balanced", "calibration", "sorted", "classification", "targeting", "hidden"
 ]
 #: Options of the estimator `heterogeneity` that have keys of their own here.
 OWN = ("target", "only_outcome", "only_horizon", "compare", "parts", "min_arm")
@@ -92,7 +92,7 @@ class ForWhom(Table):
         (), description="groupings, among the analysis's; left out: all of them"
     )
     parts: tuple[Part, ...] = Field(
-        ("tests", "shrunk", "balanced", "calibration", "sorted", "classification", "targeting"),
+        get_args(Part),
         description="what is looked at beside effects by subgroup",
     )
     least: int = Field(
