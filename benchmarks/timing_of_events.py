@@ -1,13 +1,14 @@
 """Timing of events beside the reference fits, and its time and memory.
 
-    python benchmarks/timing_of_events.py [reference] [speed] [large [--persons 200000]]
+    python benchmarks/timing_of_events.py [reference] [speed] [large [--persons 200000]] [growth]
 
 ``reference`` holds the fits to those of durmod 1.1-4 and to the certified optimum in the folder of
 reference data (TILTAKEVAL_SHARED, or ``shared`` beside the repository). ``speed`` fits 20,000 persons.
 ``large`` draws persons with 60 covariates, five duration steps, and effects while taking part and
-after. Seconds are of the processor, one thread, after compilation; they grow with other load on the
-machine. Prints every figure with its bar; exit code 1 when one isn't met. The times are kept in
-results/timing_of_events.json.
+after. ``growth`` fits such data in sizes from 100,000 to 1 million, three draws of each, and gives the
+power of the number of persons that time grows with; it goes on where it was stopped. Seconds are of the
+processor, one thread, after compilation; they grow with other load on the machine. Prints every figure
+with its bar; exit code 1 when one isn't met. The times are kept in results/timing_of_events.json.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
 
@@ -43,6 +45,7 @@ NAMES = (
     ("programme", "x2", "program.x2"),
 )
 IN_EFFECT, POST_EFFECT = -0.5, 0.3
+GROWTH, DRAWS = (100_000, 200_000, 400_000, 1_000_000), 3
 failed: list[str] = []
 
 
@@ -166,6 +169,56 @@ def large(persons: int) -> None:
     )
 
 
+def growth() -> None:
+    """How time grows with persons: the slope of log seconds on log persons, over sizes and draws.
+
+    What a fit takes hangs on how many points and steps its data need, which differs between draws
+    of one size; hence several.
+    """
+    kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    runs: dict[str, dict[str, float]] = kept.get("growth", {}).get("runs", {})
+    for persons in GROWTH:
+        for seed in range(DRAWS):
+            name = f"{persons} persons, draw {seed}"
+            if name not in runs:
+                command = [sys.executable, __file__, "one", "--persons", str(persons)]
+                done = subprocess.run(
+                    [*command, "--seed", str(seed)], capture_output=True, text=True, check=True
+                )
+                runs[name] = {"persons": persons, **json.loads(done.stdout.splitlines()[-1])}
+                keep("growth", {"runs": runs})
+            print(name, runs[name], flush=True)
+    table = pd.DataFrame(list(runs.values()))
+    x = np.column_stack([np.ones(len(table)), np.log(table.persons)])
+    found: dict[str, object] = {"runs": runs}
+    for what in ("cpu_seconds", "points", "peak_gb"):
+        y = np.log(table[what].to_numpy())
+        coef, rest, *_ = np.linalg.lstsq(x, y, rcond=None)
+        spread = np.sqrt(rest[0] / (len(y) - 2) * np.linalg.inv(x.T @ x)[1, 1])
+        found[f"power of {what}"] = [round(float(coef[1]), 3), round(float(spread), 3)]
+        bar = {"cpu_seconds": "<= 1"}.get(what, "")
+        met = coef[1] <= 1 if bar else None
+        line(f"power of {what} (error)", f"{coef[1]:.3f} ({spread:.3f})", bar, met)
+    keep("growth", found)
+
+
+def one(persons: int, seed: int) -> None:
+    """One fit's time and memory, as a line of JSON."""
+    fit(simulated(2_000), steps=CUTS, starts=1, path=False)
+    design = simulated(persons, seed=seed)
+    clock = time.process_time()
+    run = fit(design, steps=CUTS, starts=1, path=False).run
+    seconds = time.process_time() - clock
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    figures = {
+        "cpu_seconds": round(seconds, 2),
+        "points": run["points"],
+        "certificate": float(f"{run['certificate']:.1e}"),
+        "peak_gb": round(memory, 2),
+    }
+    print(json.dumps(figures))
+
+
 def keep(name: str, found: dict[str, object]) -> None:
     """One run's figures among the results."""
     kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
@@ -220,9 +273,17 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=["reference", "speed"])
     parser.add_argument("--persons", type=int, default=200_000)
+    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    parts = {
+        "reference": reference,
+        "speed": speed,
+        "large": lambda: large(given.persons),
+        "growth": growth,
+        "one": lambda: one(given.persons, given.seed),
+    }
     for part in given.parts:
-        {"reference": reference, "speed": speed, "large": lambda: large(given.persons)}[part]()
+        parts[part]()
     if failed:
         print(f"{len(failed)} not met: " + "; ".join(failed))
     sys.exit(bool(failed))
