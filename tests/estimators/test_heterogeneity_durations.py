@@ -200,6 +200,8 @@ def test_effects_groups_and_rules_take_them(tmp_path: Path) -> None:
     rule = estimate_file(
         "policy", path, {**given, "horizon": "12", "measure": "time_lost", "depth": "1"}
     )
+    with pytest.raises(InputError, match="as long as it can"):
+        estimate_file("policy", path, {**given, "horizon": "12"})
     values = rule.estimates.table
     assert "rule_tree" in set(values.programme) and (values.outcome == "time_lost").all()
 

@@ -18,11 +18,9 @@ from tiltakeval.estimators.heterogeneity.policy.asked import (
     codes_of,
     limits_asked,
     money_asked,
-    small_levels,
 )
 from tiltakeval.estimators.heterogeneity.policy.costs import TAX_FINANCING
 from tiltakeval.estimators.heterogeneity.policy.cuts import choose_cuts
-from tiltakeval.estimators.heterogeneity.policy.drawing import drawn, stability
 from tiltakeval.estimators.heterogeneity.policy.evaluate import (
     TODAY,
     Training,
@@ -36,17 +34,23 @@ from tiltakeval.estimators.heterogeneity.policy.rules import (
     ByTree,
     Everyone,
     Individual,
-    LearntTree,
     Random,
     Rule,
-    within,
 )
-from tiltakeval.estimators.heterogeneity.policy.statement import LABEL, needed_before_use
+from tiltakeval.estimators.heterogeneity.policy.told import (
+    INDIVIDUAL,
+    LIMITED,
+    RANDOM,
+    TREE,
+    check_options,
+    told_of,
+)
 from tiltakeval.estimators.heterogeneity.policy.transitions import transition_lines
 from tiltakeval.estimators.heterogeneity.policy.tree import Search
 from tiltakeval.estimators.heterogeneity.policy.units import Units, shares
 from tiltakeval.estimators.heterogeneity.rows import estimates_of
 from tiltakeval.estimators.heterogeneity.scores import UnitScores, nuisances_for, unit_scores
+from tiltakeval.estimators.heterogeneity.survival.outcomes import SpellOutcomes
 from tiltakeval.estimators.numerics.basis import Basis
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
 from tiltakeval.estimators.weighting.aipw import AIPW, LearnerOutcome, scoring_of
@@ -54,8 +58,9 @@ from tiltakeval.estimators.weighting.nuisance import Cluster, Nuisance, Trim
 from tiltakeval.estimators.weighting.pipeline import attrition_after, run_record
 
 Floats = NDArray[np.floating]
-RANDOM, TREE, INDIVIDUAL, LIMITED = "rule_random", "rule_tree", "rule_individual", "_limited"
 EVERYONE = "rule_everyone_"
+#: Measures of spells that are larger the later the exit.
+LONGER = ("restricted_mean", "survival")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,33 +126,7 @@ class Policy:
     level: float = 0.95
 
     def __post_init__(self) -> None:
-        choices = {
-            "fairness": ("none", "equal_shares", "no_loss"),
-            "main": ("tree", "individual"),
-            "predictions": ("outcomes", "ridge", "boosting"),
-            "search": ("auto", "exact", "hybrid"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise unknown(name, str(getattr(self, name)), known, where=name)
-        if (self.fairness != "none") != (self.fairness_by is not None):
-            raise InputError(
-                "fairness and fairness_by go together",
-                where="fairness",
-                remedy="Say what kind of fairness, and between the levels of which subgroup.",
-            )
-        if not 1 <= self.depth <= 5:
-            raise InputError("depth must be 1 to 5", where="depth")
-        if self.min_cell < 2 or self.min_leaf < self.min_cell:
-            raise InputError("min_leaf must be at least min_cell, and that 2", where="min_leaf")
-        if self.tree_scores is not None and not 0 <= self.tree_scores <= 1:
-            raise InputError("must lie between 0 and 1", where="tree_scores")
-        if self.fairness_slack < 0:
-            raise InputError("the slack must be 0 or more", where="fairness_slack")
-        if self.budget is not None and self.costs is None:
-            raise InputError("a budget needs costs", where="budget", remedy="Set costs.")
-        if self.value_per_unit is not None and self.costs is None:
-            raise InputError("a net value needs costs", where="value_per_unit", remedy="Set costs.")
+        check_options(self)
         self.scoring()  # raises for what AIPW refuses
 
     def scoring(self) -> AIPW:
@@ -157,6 +136,12 @@ class Policy:
 
     def estimate(self, design: CrossSection) -> Estimates:
         """All rows for one outcome at one horizon. Raises InputError."""
+        if isinstance(design, SpellOutcomes) and design.notes["measure"] in LONGER:
+            raise InputError(
+                "a rule would make the time until an exit as long as it can",
+                where="measure",
+                remedy="Use measure = time_lost (time since the exit) or incidence.",
+            )
         options = self.scoring()
         nuisances: tuple[Nuisance, ...] = nuisances_for(design, options)
         scores = unit_scores(
@@ -237,37 +222,18 @@ class Policy:
                     unit="nok",
                 )
             )
-        names = [scores.names[j] for j in self._columns(scores)]
-        whole = make(scores)
-        tree_rule = TREE + ends[-1]
-        final = rules[tree_rule].learn(whole)
-        assert isinstance(final, LearntTree)
-        least = self.min_cell
-        told = {
-            "label": dict(LABEL),
-            "needed_before_use": {
-                language: needed_before_use(language, uses=self._uses(limits, main))
-                for language in ("nb", "en")
-            },
-            "main": main,
-            "maximises": "net_nok" if net else "outcome",
-            "costs_nok": dict(zip(scores.arms, cost.tolist())) if self.costs is not None else None,
-            "tree": {
-                "rule": tree_rule,
-                "search": final.found.tree.search,
-                "scores": round(final.scores, 3),
-                "gap": None if np.isnan(final.found.gap) else round(float(final.found.gap), 6),
-                "nodes": drawn(final, whole.x, whole.weight, scores.arms, names, least),
-                "first_cut_in_folds": stability(found.learnt[tree_rule], names),
-            },
-            "limits": {
-                name: within(found.mean(name), limits, whole)
-                for name in rules
-                if name.endswith(LIMITED)
-            },
-            "levels_too_small": small_levels(self, scores),
-            "excluded": dict(scores.excluded),
-        }
+        told = told_of(
+            self,
+            scores,
+            found,
+            rules,
+            make(scores),
+            limits=limits,
+            main=main,
+            names=[scores.names[j] for j in self._columns(scores)],
+            cost=cost,
+            net=net,
+        )
         return estimates_of(
             scores,
             parts,
@@ -306,9 +272,3 @@ class Policy:
             out[INDIVIDUAL + LIMITED] = Individual(limits, seed=self.seed)
             out[TREE + LIMITED] = replace(tree, limits=limits)
         return out
-
-    def _uses(self, limits: tuple[Limit, ...], main: str) -> tuple[str, ...]:
-        """Traits that the main rule looks at directly when it deals places."""
-        if main.startswith(INDIVIDUAL) and any(limit.group for limit in limits):
-            return (str(self.fairness_by),)
-        return ()
