@@ -30,6 +30,7 @@ COARSE_SHARES = ("outside", "clipped", "trimmed", "trimmed_treated", "largest_we
 COUNTED_STATISTICS = (
     *("support", "overlap", "effective_units"),
     *("units_left_out", "overlap_in_cells", "rows_not_imputed", "treated_clusters"),
+    "rows_without_covariates",
 )
 LOG_COLUMNS = (*key_columns(), "column", "reason")
 

@@ -15,6 +15,7 @@ from tiltakeval.diagnostics.rollout import rollout
 from tiltakeval.diagnostics.sensitivity import sensitivity
 from tiltakeval.diagnostics.support import support
 from tiltakeval.diagnostics.treated_clusters import treated_clusters
+from tiltakeval.diagnostics.varying_covariates import covariates_moved
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import ESTIMATORS, build
@@ -68,6 +69,9 @@ def estimate_and_check(
         if isinstance(design, StaggeredPanel):
             checks += entry_checks(design)
             checks += treated_clusters(design=design)
+            checks += covariates_moved(
+                design=design, estimates=estimates, placebo_level=limits.placebo_level
+            )
             checks += rollout(estimates=estimates, pretrend_level=limits.placebo_level)
         return Checked(estimates, checks)
     nuisance = estimator.nuisance(design)

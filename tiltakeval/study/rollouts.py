@@ -58,6 +58,7 @@ def run_rollout(
         *entry_checks(design),
         *checks,
         *treated_clusters(design=kept, treated_clusters=limits.treated_clusters),
+        *covariates_moved(design=kept, estimates=everybody, placebo_level=limits.placebo_level),
         *covariates_moved(
             design=kept, estimates=everybody, placebo_level=limits.placebo_level
         ),

@@ -2,7 +2,7 @@
 
 They enter with one slope each. What they are worth hangs on a condition no regression can see from
 outside: the programme must not change them. A covariate that it does change takes part of the effect
-away (a bad control); the check ``covariates_moved`` looks for it.
+away (a bad control); the check ``covariates_moved`` says which move when the programme comes.
 """
 
 from __future__ import annotations
