@@ -91,7 +91,9 @@ def test_without_covariates_means_are_the_product_limits(measure: str, key: str,
         mean = np.average(
             found.outcomes[own, :, 0].astype(float), axis=0, weights=plain.weight[own]
         )
-        np.testing.assert_allclose(mean, rows.estimate.to_numpy(), rtol=1e-5)
+        # times that aren't whole are on a grid of 200
+        rtol = 1e-5 if whole else 2e-3
+        np.testing.assert_allclose(mean, rows.estimate.to_numpy(), rtol=rtol)
 
 
 @pytest.mark.parametrize("whole", [True, False])

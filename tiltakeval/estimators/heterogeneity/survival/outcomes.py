@@ -44,11 +44,13 @@ class SpellOutcomes(CrossSection):
 
 @dataclass(frozen=True)
 class _Grid:
-    """``time`` [n] places of the spells' ends, ``step`` between places, ``at`` places of horizons."""
+    """``time`` [n] places of the spells' ends, ``step`` between places, ``at`` places of horizons;
+    ``middle`` where exits at a place are of times since the one before."""
 
     time: NDArray[np.int64]
     step: float
     at: tuple[int, ...]
+    middle: bool
 
 
 def spell_outcomes_from_frame(
@@ -132,7 +134,10 @@ def spell_outcomes(
     name = measure if measure in ("restricted_mean", "survival") else f"{measure}_{exit}"
     if measure not in ("restricted_mean", "survival") and exit is None:
         name = measure
-    worths = [worth(measure, h, grid.step, competing=bool((event == 2).any())) for h in grid.at]
+    competing = bool((event == 2).any())
+    worths = [
+        worth(measure, h, grid.step, competing=competing, middle=grid.middle) for h in grid.at
+    ]
     outcomes = np.full((spells.n, len(worths), 1), np.nan, dtype=np.float32)
     groups = deal_groups(spells.person, kind="person")
     fold = deal_folds(
@@ -214,7 +219,7 @@ def _of_arm(
         exits = np.stack([one, two], axis=2)
         code = np.where(within[part], event[part], 0)  # beyond the last horizon: followed to it
         for j, of in enumerate(worths):
-            value = _value(of, time[part], code, spells.duration[rows][part], grid.step)
+            value = _value(of, time[part], code, spells.duration[rows][part], grid)
             out[part, j] = transformed(
                 # a spell that goes on beyond the grid ends after it, not at its last time
                 np.minimum(time[part], times + 1),
@@ -229,15 +234,16 @@ def _of_arm(
 
 
 def _value(
-    of: Worth, time: NDArray, code: NDArray, duration: Floats, step: float
+    of: Worth, time: NDArray, code: NDArray, duration: Floats, grid: _Grid
 ) -> NDArray[np.float64]:
     """[n] what each spell's exit is worth; a restricted mean has the duration itself."""
     at = np.clip(time, 1, of.h) - 1
     value = of.exit[at, np.where(code == 2, 1, 0)]
     slope = of.exit[-1] - of.exit[0] if of.h > 1 else np.zeros(2)
     along = np.sign(slope)[np.where(code == 2, 1, 0)]
-    # off the grid's time by duration - time step, where the worth changes with time
-    return np.asarray(value + along * np.where(time <= of.h, duration - time * step, 0.0))
+    # off what exits at the place are worth, where that changes with time
+    off = duration - (time - 0.5 * grid.middle) * grid.step
+    return np.asarray(value + along * np.where(time <= of.h, off, 0.0))
 
 
 def _codes(spells: Durations, measure: Measure, exit: str | None) -> NDArray[np.int64]:
@@ -278,10 +284,13 @@ def _grid(spells: Durations, horizons: Sequence[int] | int) -> _Grid:
     length = spells.duration
     near = length[length <= whole[-1]]
     per = 1 if (near == np.floor(near)).all() else max(1, -(-CELLS // whole[-1]))
-    time = np.maximum(np.rint(length * per), 1)
+    # exits at the place after them, so that what happens by a horizon does; half of those lost between
+    # two places count as at risk of the exits there
+    exits = np.maximum(np.ceil(length * per - 1e-9), 1)
+    time = np.where(spells.event > 0, exits, np.rint(length * per))
     # a spell beyond the last horizon stays beyond it
     time = np.where(length > whole[-1], np.maximum(time, whole[-1] * per + 1), time)
-    return _Grid(time.astype(np.int64), 1.0 / per, tuple(h * per for h in whole))
+    return _Grid(time.astype(np.int64), 1.0 / per, tuple(h * per for h in whole), per > 1)
 
 
 def _check_followed(

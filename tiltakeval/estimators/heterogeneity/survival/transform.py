@@ -35,13 +35,14 @@ class Worth:
     none: float
 
 
-def worth(measure: str, h: int, step: float, *, competing: bool) -> Worth:
+def worth(measure: str, h: int, step: float, *, competing: bool, middle: bool = False) -> Worth:
     """The values of ``measure`` at place ``h`` of a grid with times ``step`` apart.
 
     restricted_mean: time to any exit, at most h; survival: 1 without exit by h; incidence: 1 with the
     exit that counts by h; time_lost: time from that exit to h. ``competing``: other exits aren't that.
+    ``middle``: exits at k are of times between k - 1 and k, on average in the middle.
     """
-    k = np.arange(1, h + 1)
+    k = np.arange(1, h + 1) - 0.5 * middle
     other = 0.0 if competing else 1.0
     if measure == "restricted_mean":
         return Worth(h, np.stack([k * step, k * step], axis=1), h * step)
