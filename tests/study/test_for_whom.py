@@ -311,6 +311,29 @@ def test_a_register_study_has_it_for_its_base_population(
     write_outputs(small_result, tmp_path)
     text = section(tmp_path / "small", "nb")
     assert "dagens praksis" in text and "Før en slik regel kan brukes" in text
+    assert "Kjent fasit (oppdiktede data)" in text and "Kjent fasit: mer enn i dag" in text
+
+
+def test_the_truth_is_of_those_who_could_have_entered_all(small_result: StudyResult) -> None:
+    assert small_result.truth is not None and small_result.for_whom is not None
+    true = small_result.truth.table
+    true = true[true.population == "nedsatt_arbeidsevne:common"]
+    found = small_result.for_whom.table
+    keys = ["analysis", "estimand", "programme", "subgroup", "outcome", "horizon", "period", "unit"]
+    effects = found[found.term == "effect"].merge(true[true.term == "effect"], on=keys)
+    assert len(effects) == (found.term == "effect").sum() == 6  # two programmes: all, women, men
+    gap = (effects.estimate_x - effects.estimate_y).abs()
+    assert (gap < 4 * np.hypot(effects.std_error_x, effects.std_error_y)).all()
+    value = true[true.term == "policy_value"].set_index("programme").estimate
+    gain = true[true.term == "policy_gain"].set_index("programme").estimate
+    rest = value.drop("today")
+    np.testing.assert_allclose(gain[rest.index], rest - value["today"], atol=1e-12)
+    assert set(value.index) <= set(found[found.term == "policy_value"].programme)
+    assert {"today", "rule_random", "rule_everyone_aft", "rule_tree_limited"} <= set(value.index)
+    effect = (
+        true[(true.term == "effect") & (true.subgroup == "all")].set_index("programme").estimate
+    )
+    assert value["rule_everyone_aft"] - value["rule_everyone_none"] == pytest.approx(effect["aft"])
 
 
 @pytest.mark.parametrize(

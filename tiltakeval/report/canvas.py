@@ -252,3 +252,17 @@ def level_ground(axes: Axes, limits: Limits | None) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.axhline(0, color=INK, linewidth=1.0, zorder=2)
+
+
+def truth_strokes(axes: Axes, values: Floats, place: Floats) -> None:
+    """The true values of rows, as upright strokes."""
+    axes.plot(
+        values,
+        place,
+        linestyle="none",
+        marker="|",
+        color=INK,
+        markersize=13,
+        markeredgewidth=1.8,
+        zorder=6,
+    )

@@ -11,6 +11,7 @@ from tiltakeval.report.blocks import Block, Bullets, Panel, Panels, Para, Sub, T
 from tiltakeval.report.for_whom_figures import group_forest
 from tiltakeval.report.for_whom_policy import needed, rules
 from tiltakeval.report.for_whom_predicted import predicted
+from tiltakeval.report.for_whom_truth import known, true_text
 from tiltakeval.report.hidden import KEY as HIDDEN
 from tiltakeval.report.hidden import contours, sentences
 from tiltakeval.report.profiles import joint_limits
@@ -118,7 +119,13 @@ def _about(view: View, part: Released, base: str, analysis: str) -> list[Block]:
         ]
         for key in keys
     ]
+    true = known(view, average)
+    if true is not None:
+        lines = [
+            [*line[:2], true_text(view, true, key, unit), line[2]] for key, line in zip(keys, lines)
+        ]
     columns = ["table.programme", "for_whom.average", "table.n_treated"]
+    columns[2:2] = [] if true is None else ["for_whom.truth"]
     heads = [words(view.text(name), unit=words.unit(unit)) for name in columns]
     caption = words("for_whom.caption_average", title=title_of(view, part))
     return [*blocks, Table(caption, heads, lines)]
@@ -150,7 +157,8 @@ def _groups(view: View, part: Released) -> list[Block]:
     }
     if not gates:
         return []
-    limits = joint_limits(list(gates.values()), [None] * len(gates))
+    true = {key: known(view, gate, programme=key) for key, gate in gates.items()}
+    limits = joint_limits(list(gates.values()), list(true.values()))
     panels, said = [], []
     for key, gate in gates.items():
         table, name = gate.table, view.programme(key)
@@ -170,6 +178,7 @@ def _groups(view: View, part: Released) -> list[Block]:
             key=view.key("groups"),
             alt=words("alt.forest", title=name, count=len(table), text=_spread(view, table, names)),
             limits=limits,
+            truth=true[key],
         )
         numbers = _numbers(view, part, key, gate, names)
         panels.append(Panel(name, drawing, numbers))
@@ -179,6 +188,8 @@ def _groups(view: View, part: Released) -> list[Block]:
         ("diamond", words("for_whom.legend_shrunk")),
         ("dashed", words("for_whom.legend_average")),
     ]
+    if any(found is not None for found in true.values()):
+        legend.append(("tick", words("for_whom.legend_truth")))
     caption = words("for_whom.caption_groups", title=title_of(view, part))
     joint = part.select(term=EQUAL, programme="all", subgroup="all").table
     blocks: list[Block] = [Sub(words("for_whom.groups_head"), 4)]
@@ -255,12 +266,16 @@ def _numbers(view: View, part: Released, key: str, gate: Released, names: list[s
     heads = [words(name, unit=words.unit(unit)) for name in columns]
     heads += [words(f"for_whom.{term}") for term in beside]
     heads += [words(view.text("table.n_treated"))]
+    true = known(view, gate, programme=key)
+    heads[1:1] = [] if true is None else [words("for_whom.truth", unit=words.unit(unit))]
     lines = []
     for name, (_, row) in zip(names, table.iterrows()):
         line = [name, with_interval(row, view, unit), interval(row, "band", view, unit)]
         for rows in beside.values():
             own = row["subgroup"]
             line.append(with_interval(rows.loc[own], view, unit) if own in rows.index else "–")
+        if true is not None:
+            line.insert(1, true_text(view, true, key, unit, str(row["subgroup"])))
         lines.append([*line, cell(row, "n_treated", view, unit)])
     caption = f"{upper_first(view.programme(key))}: {title_of(view, part)}"
     return Table(caption, heads, lines, folded=words("table.show_numbers"))

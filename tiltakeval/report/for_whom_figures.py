@@ -23,6 +23,7 @@ from tiltakeval.report.canvas import (
     row_hidden,
     row_names,
     scaled,
+    truth_strokes,
 )
 from tiltakeval.report.words import Words
 
@@ -67,8 +68,7 @@ def group_forest(
         if truth is not None:
             known = require_released(truth, Released, "group_forest").table.set_index("subgroup")
             (true,) = scaled(known.reindex(table["subgroup"]), unit, ("estimate",))
-            axes.plot(true, place, linestyle="none", marker="|", color=INK, markersize=13,
-                      markeredgewidth=1.8, zorder=6)  # fmt: skip
+            truth_strokes(axes, true, place)
         row_hidden(axes, place[~np.isfinite(point)], words)
         row_names(axes, place, names, longest=23)
         number_axis(axes, words, "x")
@@ -147,8 +147,10 @@ def values_panel(
     key: str,
     alt: str,
     label: str,
+    truth: Released | None = None,
 ) -> Drawing:
-    """What rules gain over today's practice, with intervals, one line each, times ``factor``."""
+    """What rules gain over today's practice, with intervals, one line each, times ``factor``; upright
+    strokes for the true gains, matched by programme."""
     table = require_released(released, Released, "values_panel").table
     point, low, high = (
         table[name].to_numpy(dtype="float64") * factor
@@ -161,6 +163,10 @@ def values_panel(
         axes.hlines(place, low, high, color=look.colour, linewidth=2.6, alpha=0.6)
         axes.plot(point, place, linestyle="none", marker=look.marker, color=look.colour,
                   markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, zorder=4)  # fmt: skip
+        if truth is not None:
+            known = require_released(truth, Released, "values_panel").table.set_index("programme")
+            true = known["estimate"].reindex(table["programme"]).to_numpy(dtype="float64")
+            truth_strokes(axes, factor * true, place)
         row_names(axes, place, names, longest=33)
         number_axis(axes, words, "x")
         axes.set_xlabel(label, labelpad=2)

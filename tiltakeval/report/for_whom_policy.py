@@ -14,6 +14,7 @@ from tiltakeval.report.blocks import Block, Bullets, Panel, Panels, Para, Sub, T
 from tiltakeval.report.canvas import Look
 from tiltakeval.report.for_whom_figures import values_panel
 from tiltakeval.report.for_whom_tree import TREE, tree_blocks
+from tiltakeval.report.for_whom_truth import known
 from tiltakeval.report.view import View, number, upper_first
 
 TODAY, LIMITED, EVERYONE = "today", "_limited", "rule_everyone_"
@@ -118,7 +119,8 @@ def unit_words(view: View, unit: str) -> str:
 
 def _values(view: View, part: Released, main: str) -> list[Block]:
     words = view.words
-    values = part.select(term="policy_value", subgroup="all").table.set_index("programme")
+    gate = part.select(term="policy_value", subgroup="all")
+    values = gate.table.set_index("programme")
     gains = part.select(term="policy_gain", subgroup="all", comparator=TODAY)
     unit = str(values["unit"].iloc[0])
     limited = main.endswith(LIMITED)
@@ -141,6 +143,15 @@ def _values(view: View, part: Released, main: str) -> list[Block]:
     unit_text = unit_words(view, unit)
     heads = [words("for_whom.rule"), words("for_whom.value", unit=unit_text)]
     heads.append(words("for_whom.gain", unit=unit_text))
+    true, better = (_true(view, gate) for gate in (gate, gains))
+    if true:
+        factor, decimals = _scaled(unit)
+        shown_at = ((true, decimals), (better, decimals + 1))
+        for rule, line in zip(order, lines):
+            line += [
+                words.number(factor * of[rule], k) if rule in of else "–" for of, k in shown_at
+            ]
+        heads += [words(f"for_whom.truth_{name}", unit=unit_text) for name in ("value", "gain")]
     shown = [rule for rule in first if rule in by_rule.index]
     own = gains.select(programme=shown)
     factor, decimals = _scaled(unit)
@@ -155,6 +166,7 @@ def _values(view: View, part: Released, main: str) -> list[Block]:
         key=view.key("values"),
         alt=words("alt.values", text="; ".join(said)),
         label=upper_first(unit_text),
+        truth=known(view, own) if better else None,
     )
     table = Table(words("for_whom.caption_values"), heads, lines)
     row = by_rule.loc[main]
@@ -166,8 +178,16 @@ def _values(view: View, part: Released, main: str) -> list[Block]:
         interval=_in_words(view, row, unit=unit, extra=1).partition(" ")[2],
         unit=unit_text,
     )
-    panels = Panels(words("for_whom.caption_gains"), [Panel(words("for_whom.over_today"), drawing)])
-    return [Para(text), panels, table]
+    panel = Panel(words("for_whom.over_today"), drawing)
+    legend = [("tick", words("for_whom.legend_truth"))] if better else []
+    note = [Para(words("for_whom.truth_note"), "note")] if true else []
+    return [Para(text), Panels(words("for_whom.caption_gains"), [panel], legend), table, *note]
+
+
+def _true(view: View, part: Released) -> dict[str, float]:
+    """True values by rule, on invented data."""
+    found = known(view, part)
+    return {} if found is None else dict(zip(found.table["programme"], found.table["estimate"]))
 
 
 def _per(view: View, row: pd.Series) -> str:

@@ -32,6 +32,7 @@ from tiltakeval.study.estimator import (
 )
 from tiltakeval.study.for_whom import for_whom
 from tiltakeval.study.for_whom_asked import Asked, prepared
+from tiltakeval.study.for_whom_truth import true_for_whom
 from tiltakeval.study.found import Found
 from tiltakeval.study.hazards import hazards
 from tiltakeval.study.known_truth import TIMES, known_truth
@@ -81,6 +82,12 @@ def run(
         size = min(spec.truth_persons, TIMES * count)
         with stages.stage(f"true effects: {size:,} persons of the same invented world"):
             truth = known_truth(spec, truth_of, size)
+            beside = None
+            if gathered.for_whom:
+                found = Estimates.concat(gathered.for_whom)
+                beside = true_for_whom(spec, truth_of, size, found, gathered.checks)
+            parts = [part for part in (truth, beside) if part is not None]
+            truth = Estimates.concat(parts) if parts else None
     return Found(
         estimates=Estimates.concat(gathered.estimates),
         hazards=Estimates.concat(gathered.hazards) if gathered.hazards else None,

@@ -59,7 +59,7 @@ def truth_table(sums: Sums, spec: TruthSpec) -> pd.DataFrame:
     return pd.concat(done, ignore_index=True) if done else tidy([])
 
 
-def _cells(spec: TruthSpec) -> list[tuple[str, NDArray[np.bool_]]]:
+def cells(spec: TruthSpec) -> list[tuple[str, NDArray[np.bool_]]]:
     """Subgroup labels and the cells they cover."""
     if not spec.subgroups:
         return [("all", np.ones(1, bool))]
@@ -83,7 +83,7 @@ def _single_rows(sums: Sums, spec: TruthSpec) -> Iterator[pd.DataFrame]:
         for key in spec.arms if name != "itt_offer" else (PROGRAMMES[IPS],):
             p = PROGRAMMES.index(key)
             for g, base in enumerate(BASE_STATES):
-                for label, inside in _cells(spec):
+                for label, inside in cells(spec):
                     n = int(sums.count[target, p, g][inside].sum())
                     if n == 0:
                         continue
@@ -110,7 +110,7 @@ def _set_rows(sums: Sums, spec: TruthSpec) -> Iterator[pd.DataFrame]:
                 continue
             common = "ate" if name == "ate" else "either" if len(members) == 2 else "programmes"
             for g, base in enumerate(BASE_STATES):
-                for label, inside in _cells(spec):
+                for label, inside in cells(spec):
                     n = int(sums.set_count[target, m, g][inside].sum())
                     if n == 0:
                         continue
