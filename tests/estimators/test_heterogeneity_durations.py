@@ -69,8 +69,11 @@ def spells(
         ("time_lost", "restricted_mean", "time_lost"),
     ],
 )
-def test_without_covariates_means_are_the_product_limits(measure: str, key: str, term: str) -> None:
-    _, with_x = spells(800, seed=1, competing=measure in ("incidence", "time_lost"))
+@pytest.mark.parametrize("whole", [True, False])
+def test_without_covariates_means_are_the_product_limits(
+    measure: str, key: str, term: str, whole: bool
+) -> None:
+    _, with_x = spells(800, seed=1, whole=whole, competing=measure in ("incidence", "time_lost"))
     plain = replace(with_x, covariates=None, covariate_names=())
     exit = "job" if measure in ("incidence", "time_lost") else None
     found = spell_outcomes(
