@@ -373,3 +373,22 @@ def test_a_covariate_that_only_treatment_moves_tells_nothing() -> None:
     # the dummy itself leaves the regression nothing
     dummy = replace(design, varying=treated[:, :, None], varying_names=("on",))
     assert run(dummy, "twfe").table.status[0] == "not_supported"
+
+
+def test_inference_for_few_clusters_has_the_covariates(shared: Path) -> None:
+    """CR3 is the jackknife of the regression on dummies, slopes found anew."""
+    design = castle(shared)
+    found = build("twfe", inference="cr3").estimate(design).table.iloc[0]
+    v = (design.varying - design.varying.mean((0, 1))) / design.varying.std((0, 1))
+
+    def fit(keep: np.ndarray) -> float:
+        unit, t = np.nonzero(np.isfinite(design.outcomes[:, :, 0]) & keep[:, None])
+        treated = (design.periods[t] >= design.first[unit]).astype(float)
+        x = [treated, *v[unit, t].T, *np.eye(11)[t].T[1:], *np.eye(design.n)[unit].T]
+        y = design.outcomes[unit, t, 0]
+        return float(np.linalg.lstsq(np.column_stack(x), y, rcond=None)[0][0])
+
+    everybody = np.arange(design.n)
+    left = np.array([fit(everybody != i) for i in everybody])
+    jackknife = np.sqrt((design.n - 1) / design.n * ((left - found.estimate) ** 2).sum())
+    np.testing.assert_allclose(found.std_error, jackknife, rtol=1e-8)

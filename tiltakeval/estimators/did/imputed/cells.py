@@ -223,7 +223,7 @@ class Imputed:
             return flat
         own_v = self.base.v[part.units[:, None], columns]
         moved = np.einsum("mk,mkp->kp", part.share, own_v)
-        return np.hstack([flat, moved - part.share.T @ self.base.level(part.units)])
+        return np.hstack([flat, moved - part.share.T @ self.base.level[part.units]])
 
     def _combined(
         self, parts: list[_Cohort], z: Floats, average: Floats

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from tiltakeval.estimators.did.varying import over_time
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
 
@@ -93,11 +95,11 @@ class Baseline:
         told = {*self.equations.slopes.tolist(), *self.lost}
         return tuple(name for j, name in enumerate(names) if j not in told)
 
-    def level(self, units: Ints) -> Floats:
-        """[k, p] the means of covariates that vary over the used rows of ``units`` [k]."""
+    @cached_property
+    def level(self) -> Floats:
+        """[m, p] the means of covariates that vary over units' used rows."""
         assert self.v is not None
-        used = self.used[units]
-        return np.einsum("mt,mtp->mp", used, self.v[units]) / self.count[units, None]
+        return over_time(self.v * self.used[:, :, None]) / self.count[:, None]
 
 
 def fit_baseline(
@@ -199,7 +201,7 @@ def blocks(m: int) -> Iterator[slice]:
 def _within(v: Floats, used: Bools, count: Floats) -> Floats:
     """[m, T, p] covariates less the unit's mean over used rows, 0 in others."""
     out = np.where(used[:, :, None], v, 0.0)
-    out -= (out.sum(axis=1) / count[:, None])[:, None, :]
+    out -= (over_time(out) / count[:, None])[:, None, :]
     out *= used[:, :, None]
     return np.asarray(out)
 

@@ -129,7 +129,7 @@ def _beside_model(base: Baseline, place: Ints) -> Floats:
     beside = []
     for at in place.T:
         own = np.flatnonzero(at >= 0)
-        beside.append(base.weight[own] @ (base.v[own, at[own]] - base.level(own)))
+        beside.append(base.weight[own] @ (base.v[own, at[own]] - base.level[own]))
     return np.hstack([flat, np.array(beside)])
 
 
@@ -145,7 +145,7 @@ def _left(base: Baseline, place: Ints, toward: Floats) -> tuple[Floats, Floats]:
         used = base.used[rows]
         left = (base.z[rows] @ along).reshape(used.shape[0], leads, periods)
         if base.v is not None:
-            left -= np.einsum("mtp,pe->met", base.v[rows], toward[q * periods :])
+            left -= (base.v[rows] @ toward[q * periods :]).transpose(0, 2, 1)
         for e in range(leads):
             there = np.flatnonzero(place[rows, e] >= 0)
             left[there, e, place[rows, e][there]] += 1.0

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from tiltakeval.estimators.did.varying import over_time
 from tiltakeval.numerics.independent import independent
 
 Floats = NDArray[np.float64]
@@ -50,7 +51,7 @@ class Block:
 @dataclass(frozen=True)
 class Panel:
     """``y`` [n, T], NaN where there is no row; ``weight`` [n] > 0; ``x`` [n, q], a constant first;
-    ``varying`` [n, T, p] covariates with a value in every row (if any)."""
+    ``varying`` [n, T, p] covariates, if any, less the unit's mean over its rows, 0 where it has none."""
 
     y: Floats
     weight: Floats
@@ -114,7 +115,7 @@ def regress(panel: Panel, blocks: Sequence[Block], owner: Ints) -> Regression:
             out += wx.T @ y
             _add_inner(own, wx, panel.x[part], mask, count)
             if mine.size:
-                v = _within(panel, part, mask, count)
+                v = _within(panel, block, part, mask, count)
                 cross += (wx.T @ v.reshape(part.size, -1)).reshape(cross.shape)
                 flat = (v * wx[:, :1, None]).reshape(-1, mine.size)
                 gram[np.ix_(mine, mine)] += flat.T @ v.reshape(-1, mine.size)
@@ -177,7 +178,7 @@ def scores(
             wx = panel.x[part] * (panel.weight[part] * block.weight)[:, None]
             z = np.zeros((part.size, maps.shape[1]))
             if mine.size:
-                v = _within(panel, part, mask, count)
+                v = _within(panel, block, part, mask, count)
                 residual -= v @ found.coef[mine]
                 z += (np.einsum("mt,mtp->mp", residual, v) @ turned[mine]) * wx[:, :1]
             for a, way in enumerate(ways):
@@ -186,13 +187,15 @@ def scores(
             yield part, z
 
 
-def _within(panel: Panel, part: Ints, mask: Bools, count: Ints) -> Floats:
+def _within(panel: Panel, block: Block, part: Ints, mask: Bools, count: Ints) -> Floats:
     """[m, T, p] covariates that vary, less the unit's mean; 0 where there is no row."""
     assert panel.varying is not None
     v = panel.varying[part]
+    if block.seen is None:
+        return v
     if not mask.all():
         v = np.where(mask[:, :, None], v, 0.0)
-    v -= (v.sum(axis=1) / np.maximum(count, 1)[:, None])[:, None, :]
+    v -= (over_time(v) / np.maximum(count, 1)[:, None])[:, None, :]
     return v if mask.all() else v * mask[:, :, None]
 
 
