@@ -1,11 +1,12 @@
 """Hazards on a grid of times given covariates, out of fold: the nuisances of durations.
 
 Proportional hazards with a free jump at every time of the grid (Cox 1972; jumps as Breslow 1974), a
-ridge on the coefficients, one model an arm. Without covariates a jump is the share leaving of those at
-risk, so that products of what remains are Kaplan and Meier's. With r_i = w_i exp(eta_i), D_k the weight
-leaving at k, S_k the sum of r_i at risk at k and H(l) the sum of D_k / S_k up to l, the second
-derivative is sum r_i H(l_i) x_i x_i' less sum D_k m_k m_k' (m_k the mean of x at risk): no sum over
-persons and times is ever taken.
+ridge on the coefficients, one model an arm and stretch of time (up to ``STRETCHES``, with as many
+leaving in each): what matters early needn't matter late. Without covariates a jump is the share leaving
+of those at risk, so that products of what remains are Kaplan and Meier's. With r_i = w_i exp(eta_i),
+D_k the weight leaving at k, S_k the sum of r_i at risk at k and H(l) the sum of D_k / S_k up to l, the
+second derivative is sum r_i H(l_i) x_i x_i' less sum D_k m_k m_k' (m_k the mean of x at risk): no sum
+over persons and times is ever taken.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tiltakeval.estimators.numerics.odds import PENALTIES, scaled
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 _LARGEST = 15.0  # of a linear predictor
+#: Stretches of time with coefficients of their own, and how many must leave in each.
+STRETCHES, LEAVING = 3, 100
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,21 @@ class Risk:
         return Risk(self.last[keep], self.leaves[keep])
 
 
+@dataclass(frozen=True)
+class Hazards:
+    """``jumps`` [folds, K] of the baseline, ``relative`` [n, S] hazards of every unit in each stretch of
+    time, ``stretch`` [K] of every time."""
+
+    jumps: NDArray[np.float64]
+    relative: NDArray[np.float64]
+    stretch: NDArray[np.int64]
+
+    def of(self, rows: slice, fold: Ints) -> NDArray[np.float64]:
+        """[rows, K] hazards of some units held out in ``fold`` [rows], at most 1."""
+        found = self.jumps[fold] * self.relative[rows][:, self.stretch]
+        return np.asarray(np.minimum(found, 1.0))
+
+
 def cross_fit_hazards(
     x: Floats,
     risk: Risk,
@@ -45,22 +63,41 @@ def cross_fit_hazards(
     folds: int,
     times: int,
     penalties: Sequence[float] = PENALTIES,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Jumps [folds, times] and relative hazards [n]: unit i's hazard at k is jumps[fold_i, k - 1] times
-    its relative hazard, both from other folds (``folds`` = 1: from all units).
+) -> Hazards:
+    """The hazards of the units of one arm, from other folds' units (``folds`` = 1: from all).
 
-    ``x`` [n, p], ``weight`` [n], of one arm. The penalty is the one of ``penalties`` with the highest
+    ``x`` [n, p], ``weight`` [n]. The penalty of a stretch is the one of ``penalties`` with the highest
     partial likelihood in the folds held out.
     """
     z = scaled(x)
-    jumps, relative = np.zeros((folds, times)), np.ones(risk.last.size)
-    betas = _coefficients(z, risk, weight, fold, folds, times, penalties)
-    for f in range(folds):
-        train, test = (fold != f, fold == f) if folds > 1 else (fold >= 0, fold >= 0)
-        eta = np.clip(z @ betas[f], -_LARGEST, _LARGEST)
-        jumps[f] = _jumps(np.exp(eta[train]), risk.take(train), weight[train], times)
-        relative[test] = np.exp(eta[test])
-    return jumps, relative
+    ends = _ends(risk, times) if z.shape[1] else np.array([times])
+    jumps, relative = np.zeros((folds, times)), np.ones((risk.last.size, ends.size))
+    start = 0
+    for s, end in enumerate(ends):
+        inside = risk.last > start
+        part = Risk(
+            np.minimum(risk.last, end)[inside] - start, (risk.leaves & (risk.last <= end))[inside]
+        )
+        size = int(end - start)
+        betas = _coefficients(z[inside], part, weight[inside], fold[inside], folds, size, penalties)
+        for f in range(folds):
+            test = fold == f if folds > 1 else fold >= 0
+            train = ~test[inside] if folds > 1 else test[inside]
+            r = np.exp(np.clip(z @ betas[f], -_LARGEST, _LARGEST))
+            jumps[f, start:end] = _jumps(
+                r[inside][train], part.take(train), weight[inside][train], size
+            )
+            relative[test, s] = r[test]
+        start = int(end)
+    return Hazards(jumps, relative, np.repeat(np.arange(ends.size), np.diff(ends, prepend=0)))
+
+
+def _ends(risk: Risk, times: int) -> NDArray[np.int64]:
+    """Last times of the stretches."""
+    leaving = np.sort(risk.last[risk.leaves])
+    many = min(STRETCHES, leaving.size // LEAVING)
+    cuts = [int(leaving[leaving.size * s // many]) for s in range(1, many)]
+    return np.unique([*cuts, times]).astype(np.int64)
 
 
 def _coefficients(

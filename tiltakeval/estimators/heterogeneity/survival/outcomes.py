@@ -208,9 +208,7 @@ def _of_arm(
     for start in range(0, rows.size, chunk):
         part = slice(start, start + chunk)
         f = fold[part] if folds > 1 else np.zeros(fold[part].size, dtype=np.int64)
-        one, two, c = (
-            np.minimum(jumps[f] * relative[part, None], 1.0) for jumps, relative in models
-        )
+        one, two, c = (model.of(part, f) for model in models)
         two = np.minimum(two, 1.0 - one)
         lowered, followed = kept_from_zero(c, least)
         t = np.minimum(time[part], times)
