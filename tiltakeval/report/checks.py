@@ -6,6 +6,7 @@ import numpy as np
 
 from tiltakeval.report.balance import OVERLAP
 from tiltakeval.report.blocks import Block, Bullets, Para, Sub, Table
+from tiltakeval.report.controls import controls
 from tiltakeval.report.hidden import hidden
 from tiltakeval.report.tables import (
     check_title,
@@ -53,6 +54,7 @@ def checks(view: View) -> list[Block]:
         blocks.append(Bullets(list(texts.items())))
     blocks.append(Table(words("checks.caption"), columns, rows, text_columns=(1, 2)))
     blocks += hidden(view)
+    blocks += controls(view)
     if details:
         blocks += [Sub(words("checks.details_head")), *details]
     return blocks

@@ -16,6 +16,7 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.agree import agree
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.study.controls import control_checks
 from tiltakeval.study.designs import design_of
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
 from tiltakeval.study.for_whom import for_whom
@@ -23,6 +24,7 @@ from tiltakeval.study.for_whom_asked import Asked, prepared
 from tiltakeval.study.found import Found
 from tiltakeval.study.hazard_rows import OBSERVED, follows, named, points_checks, told
 from tiltakeval.study.sources import compare, derive, read_source
+from tiltakeval.study.spec_controls import NegativeControl
 from tiltakeval.study.spec_cross_section import CrossSectionStudy
 from tiltakeval.study.spec_file import FileStudy, Published, Sample
 from tiltakeval.study.stages import Stages
@@ -138,6 +140,19 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
             design = design_of(spec, analysis, frames[analysis.sample])
             done = estimate_and_check(estimators[analysis.key], design, spec.checks)
             checks += [scoped(check, analysis=analysis.key) for check in done.checks]
+            mine = _controls(spec, analysis.key)
+            if mine:
+                checks += control_checks(
+                    mine,
+                    design,
+                    estimators[analysis.key],
+                    done.estimates,
+                    done.nuisance,
+                    month=None,
+                    level=spec.checks.placebo_level,
+                    seed=spec.seed,
+                    stages=stages,
+                )
             estimates, run_of = done.estimates.assign(analysis=analysis.key), done.estimates.run
             population = str(estimates.table["population"].iloc[0])
             scope = {"population": population, "analysis": analysis.key}
@@ -175,6 +190,14 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
         published=published,
         for_whom=Estimates.concat(beside) if beside else None,
     )
+
+
+def _controls(spec: FileStudy, key: str) -> list[NegativeControl]:
+    """The tables `[[negative_control]]` that belong to an analysis."""
+    if not isinstance(spec, CrossSectionStudy):
+        return []
+    first = spec.analysis[0].key
+    return [one for one in spec.negative_control if (one.analysis or first) == key]
 
 
 def _asked(spec: FileStudy, estimators: Mapping[str, Any]) -> list[Asked]:

@@ -22,6 +22,7 @@ from tiltakeval.population.trials import Population, build_population
 from tiltakeval.programmes import catalogue
 from tiltakeval.registers.read import Registers
 from tiltakeval.study.against import common_pairs, compare, own_pairs, takes_a_pass
+from tiltakeval.study.controls import control_checks
 from tiltakeval.study.estimator import (
     Checked,
     defaults,
@@ -149,6 +150,10 @@ def analyse_base(
                     else:
                         done = estimate_again(estimator, design, spec.checks, nuisance)
                 nuisance = done.nuisance
+                if number == 0 and estimand != AGAINST:
+                    gathered.checks += negative_controls(
+                        spec, analysis, design, estimators[analysis.key], done, stages
+                    )
                 with stages.stage(f"{name}: lock-in"):
                     gather(spec, analysis, design, done, gathered)
                 del done
@@ -212,6 +217,33 @@ def gather_for_whom(
     gathered.runs[f"{asked.spec.key}/{design.population}"] = told
     if found is not None:
         gathered.for_whom.append(found)
+
+
+def negative_controls(
+    spec: RegisterStudy,
+    analysis: Analysis,
+    design: CrossSection,
+    estimator: Any,
+    done: Checked,
+    stages: Stages,
+) -> list[Check]:
+    """Checks of the `[[negative_control]]` that belong to an analysis, under its first estimand."""
+    first = next((a.key for a in spec.analysis if a.estimands != (AGAINST,)), "")
+    mine = [one for one in spec.negative_control if (one.analysis or first) == analysis.key]
+    if not mine:
+        return []
+    with stages.stage(f"{design.population}: negative controls"):
+        return control_checks(
+            mine,
+            design,
+            estimator,
+            done.estimates,
+            done.nuisance,
+            month=summary_month(spec),
+            level=spec.checks.placebo_level,
+            seed=spec.seed,
+            stages=stages,
+        )
 
 
 def summary_month(spec: RegisterStudy) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.study.spec_controls import NegativeControl, control_errors
 from tiltakeval.study.spec_file import FileStudy, SampleAnalysis
 from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors
 from tiltakeval.study.spec_parts import Table, repeated
@@ -44,17 +45,21 @@ class CrossSectionStudy(FileStudy):
     for_whom: tuple[ForWhom, ...] = Field(
         (), description="what works for whom, and rules that deal places"
     )
+    negative_control: tuple[NegativeControl, ...] = Field(
+        (), description="effects that can't be there, looked for as a check"
+    )
 
     @model_validator(mode="after")
     def _for_whom(self) -> CrossSectionStudy:
         groupings = tuple(self.columns.subgroups)
         outcomes = tuple(self.columns.outcomes)
-        errors = for_whom_errors(
-            self.for_whom,
-            analyses={a.key: (a.outcomes or outcomes, groupings) for a in self.analysis},
-            programmes=[self.columns.programme],
-            last=None,
-        )
+        shared: dict[str, Any] = {
+            "analyses": {a.key: (a.outcomes or outcomes, groupings) for a in self.analysis},
+            "programmes": [self.columns.programme],
+            "last": None,
+        }
+        errors = for_whom_errors(self.for_whom, **shared)
+        errors += control_errors(self.negative_control, **shared)
         keys = [one.key for one in self.for_whom]
         taken = [key for key in keys if key in [a.key for a in self.analysis]]
         twice = repeated(keys) or next(iter(taken), None)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.study.spec_controls import NegativeControl, control_errors
 from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors
 from tiltakeval.study.spec_hazard import Hazard
 from tiltakeval.study.spec_parts import (
@@ -173,6 +174,9 @@ class RegisterStudy(Table):
     for_whom: tuple[ForWhom, ...] = Field(
         (), description="what works for whom, and rules that deal places"
     )
+    negative_control: tuple[NegativeControl, ...] = Field(
+        (), description="effects that can't be there, looked for as a check"
+    )
     sampling: Sampling = Field(Sampling(), description="sampling of comparison person-months")
     inference: Inference = Field(Inference(), description="errors, intervals and bands")
     checks: Thresholds = Field(Thresholds(), description="limits of the checks")
@@ -224,12 +228,13 @@ class RegisterStudy(Table):
         known = {
             a.key: (a.outcomes, a.subgroups) for a in self.analysis if a.estimands != (AGAINST,)
         }
-        return for_whom_errors(
-            self.for_whom,
-            analyses=known,
-            programmes=list(dict.fromkeys(arm for base in self.base for arm in base.arms)),
-            last=self.population.horizon,
-        )
+        programmes = list(dict.fromkeys(arm for base in self.base for arm in base.arms))
+        shared: dict[str, Any] = {"analyses": known, "programmes": programmes}
+        last = self.population.horizon
+        return [
+            *for_whom_errors(self.for_whom, last=last, **shared),
+            *control_errors(self.negative_control, last=last, **shared),
+        ]
 
     def _comparison_errors(self) -> list[InputError]:
         """What is wrong with programmes against one another."""

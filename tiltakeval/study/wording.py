@@ -53,6 +53,11 @@ def material(
     ``released`` has estimates and attrition, and truth and published where there are any.
     """
     own = {key: _both(text) for key, text in spec.labels.items()}
+    own |= {
+        f"reason:{one.key}": _both(one.reason)
+        for one in getattr(spec, "negative_control", ())
+        if one.reason is not None
+    }
     facts = {**facts, **columns_added(manifest["analyses"])}
     shown = {name: manifest[name] for name in SHOWN if name in manifest}
     common: dict[str, Any] = {
@@ -191,6 +196,10 @@ def rollout_facts(spec: StaggeredStudy | RegisterRolloutStudy) -> dict[str, Any]
     own = [name for item in spec.analyses for name in LIMITS.get(item.estimator, ())]
     return {
         "rollout_entry": f"entry_{spec.entry}",
+        "treatment_column": spec.columns.treatment,
+        "dose_column": spec.columns.dose,
+        "participation": spec.columns.predicted or spec.columns.participation,
+        "predictors": list(spec.columns.predictors),
         "override": spec.override,
         "time_unit": spec.time_unit,
         "cluster": spec.columns.cluster or spec.columns.unit or "rows",

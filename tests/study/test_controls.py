@@ -1,0 +1,162 @@
+"""Negative controls: effects that can't be there are looked for, found where they are, and told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tiltakeval.errors import InputErrors
+from tiltakeval.estimators.weighting.aipw import AIPW
+from tiltakeval.study.controls import DRAWN, NO_EFFECT, control_checks, dealt_by_lot
+from tiltakeval.study.run import StudyResult, run_study, write_outputs
+from tiltakeval.study.spec import parse_spec
+from tiltakeval.study.spec_controls import NegativeControl
+from tiltakeval.study.stages import Stages
+
+FILE = """
+level = "cross_section"
+slug = "offers"
+seed = 5
+title = { nb = "Prøve", en = "Trial" }
+question = { nb = "Virker det?", en = "Does it work?" }
+[[sample]]
+key = "all"
+parts = [{ source = "rows.csv" }]
+[columns]
+treatment = "offer"
+programme = "course"
+outcomes = { pay = "usd", height = "cm" }
+covariates = ["x", "z"]
+subgroups = { sex = "sex" }
+[[analysis]]
+key = "main"
+sample = "all"
+estimator = "aipw_att"
+[[negative_control]]
+key = "height"
+programme = "course"
+outcome = "height"
+reason = { nb = "Ingen vokser av kurs.", en = "Nobody grows by a course." }
+[[negative_control]]
+key = "pay"
+programme = "course"
+outcome = "pay"
+subgroup = "sex=female"
+reason = { nb = "Kurset gir ikke lønn.", en = "The course pays nothing." }
+[[negative_control]]
+key = "lot"
+kind = "drawn"
+programme = "course"
+outcome = "pay"
+draws = 10
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A programme that pays, and makes nobody taller; who takes part depends on x."""
+    place = tmp_path_factory.mktemp("controls") / "offers"
+    place.mkdir()
+    rng = np.random.default_rng(4)
+    n = 2_000
+    x, z = rng.normal(size=(2, n))
+    offer = (rng.random(n) < 0.25 / (1 + np.exp(-x))).astype(int)
+    frame = pd.DataFrame({"x": x, "z": z, "offer": offer, "pay": 20 + 2 * x + offer})
+    frame["pay"] += rng.normal(size=n)
+    frame["height"] = 170 + 5 * x + 6 * rng.normal(size=n)
+    frame["sex"] = np.where(rng.random(n) < 0.5, "female", "male")
+    frame.round(4).to_csv(place / "rows.csv", index=False)
+    (place / "study.toml").write_text(FILE, "utf-8")
+    return place
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> StudyResult:
+    return run_study(folder, progress=False)
+
+
+@pytest.fixture(scope="module")
+def written(result: StudyResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    write_outputs(result, out)
+    return out / "offers"
+
+
+def test_an_effect_that_cannot_be_there_is_found_where_it_is(result: StudyResult) -> None:
+    found = {c.scope["control"]: c for c in result.checks if c.key in (NO_EFFECT, DRAWN)}
+    assert found["height"].status == "passed" and found["height"].statistic > 0.05
+    assert found["pay"].status == "failed" and found["pay"].scope["subgroup"] == "sex=female"
+    assert found["lot"].status == "passed" and found["lot"].message["draws"] == 10
+    assert found["height"].threshold == 0.05
+
+
+def test_the_page_tells_it_in_both_languages(written: Path) -> None:
+    for language, texts in {
+        "nb": ("Virkninger som ikke kan finnes", "Ingen vokser av kurs. Den målte virkningen",
+               "Kurset gir ikke lønn. Likevel", "ved loddtrekning 10 ganger"),
+        "en": ("Effects that can't be there", "Nobody grows by a course. The effect measured",
+               "The course pays nothing. All the same", "by lot 10 times"),
+    }.items():  # fmt: skip
+        page = (written / f"report.{language}.html").read_text("utf-8").replace("&#39;", "'")
+        checks = re.search(r'(?s)<section id="checks".*?</section>', page)
+        assert checks
+        for text in texts:
+            assert text in checks[0], text
+
+
+def test_those_drawn_are_like_participants_and_have_no_effect(folder: Path) -> None:
+    from tiltakeval.study.designs import design_of
+    from tiltakeval.study.from_file import sample_frame
+
+    spec = parse_spec(FILE)
+    design = design_of(spec, spec.analysis[0], sample_frame(spec, spec.sample[0], folder))
+    estimator = AIPW(target="att", seed=1)
+    nuisance = estimator.nuisance(design)
+    one = NegativeControl(key="lot", kind="drawn", programme="course", outcome="pay")
+    dealt = dealt_by_lot(design, nuisance, one, (None, None), np.random.default_rng(1))
+    assert dealt.counts() == {
+        "none": int((design.arm == 0).sum() - (design.arm == 1).sum()),
+        "course": int((design.arm == 1).sum()),
+    }
+    x = [design.covariates[design.arm == 1, 0], dealt.covariates[dealt.arm == 1, 0]]
+    assert abs(x[0].mean() - x[1].mean()) < 0.2 < x[1].mean()
+    # the test fails an estimator that doesn't adjust for what the programme was dealt by
+    blind = replace(design, covariates=design.covariates[:, 1:], covariate_names=("z",))
+    estimates = estimator.estimate(design, nuisance)
+    quick = one.model_copy(update={"draws": 10})
+    for seen, status in ((design, "passed"), (blind, "failed")):
+        (check,) = control_checks([quick], seen, estimator, estimates, nuisance, month=None,
+                                  level=0.05, seed=1, stages=Stages(show=False))  # fmt: skip
+        assert check.status == status
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            'programme = "course"\noutcome = "height"',
+            'programme = "ips"\noutcome = "height"',
+            "ips",
+        ),
+        ('outcome = "height"\nreason', 'outcome = "weight"\nreason', "unknown outcome 'weight'"),
+        (
+            'reason = { nb = "Ingen vokser av kurs.", en = "Nobody grows by a course." }',
+            "",
+            "reason",
+        ),
+        ("draws = 10", 'draws = 10\nsubgroup = "sex=male"', "neither a subgroup"),
+        ("draws = 10", "draws = 10\nmonths = [0, 2]", "have no months"),
+        ('subgroup = "sex=female"', 'subgroup = "age=old"', "unknown subgroup 'age'"),
+        ('key = "pay"', 'key = "height"', "'height' is used twice"),
+        ('key = "lot"', 'key = "lot"\nanalysis = "other"', "unknown analysis 'other'"),
+    ],
+)
+def test_what_a_study_file_may_not_say(old: str, new: str, says: str) -> None:
+    assert old in FILE
+    with pytest.raises(InputErrors, match=re.escape(says)):
+        parse_spec(FILE.replace(old, new, 1))
