@@ -11,7 +11,7 @@ import pytest
 from scipy import optimize
 
 from tiltakeval.design.cross_section import Subgroup
-from tiltakeval.design.durations import Durations
+from tiltakeval.design.durations import Durations, durations_from_frame
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import build
 from tiltakeval.estimators.heterogeneity.estimator import Heterogeneity
@@ -276,3 +276,45 @@ def test_several_exits_need_one_named_and_small_arms_have_no_outcome() -> None:
     few = spell_outcomes(replace(design, arm=arm, arms=(*design.arms, "amo")), horizons=12)
     assert np.isnan(few.outcomes[:5]).all() and few.notes["too_small"] == ["amo"]
     assert len(Heterogeneity(parts=()).estimate(few).table)
+
+
+def test_without_censoring_outcomes_are_the_durations_themselves() -> None:
+    time, design = spells(300, seed=9)
+    whole = replace(design, duration=time, event=np.ones(300, dtype=np.int16))
+    found = spell_outcomes(whole, horizons=(6, H))
+    np.testing.assert_allclose(found.outcomes[:, :, 0], np.minimum(time[:, None], (6, H)))
+    lost = spell_outcomes(whole, horizons=H, measure="time_lost", exit="job")
+    np.testing.assert_allclose(lost.outcomes[:, 0, 0], np.maximum(H - time, 0))
+
+
+def test_jobless_spells_meet_the_published_curve_and_the_weighted_one(shared: Path) -> None:
+    # McCall (1996) as in Cameron & Trivedi (2005, section 17.11): S(1..5) of full-time jobs
+    data = pd.read_csv(shared / "data" / "mccall_jobless.csv")
+    one = {"folds": 1, "least_followed": 1e-9}
+    pooled = durations_from_frame(data, duration="spell", event="censor1")
+    survival = spell_outcomes(pooled, horizons=(1, 2, 3, 4, 5), measure="survival", **one)
+    np.testing.assert_allclose(
+        survival.outcomes[:, :, 0].astype(float).mean(axis=0),
+        [0.9121, 0.8541, 0.8103, 0.7864, 0.7376],
+        atol=6e-5,
+    )
+    exits = ("censor1", "censor2", "censor3")
+    all_exits = durations_from_frame(data, duration="spell", event=exits)
+    job = spell_outcomes(all_exits, horizons=10, measure="incidence", exit="censor1", **one)
+    assert job.outcomes.astype(float).mean() == pytest.approx(0.3155, abs=6e-5)
+    # with covariates, beside product limits weighted by the propensity of unemployment benefit
+    used = ["ui", *exits, "censor4", "spell"]
+    columns = [name for name in data.columns if name not in used]
+    spells_of = durations_from_frame(
+        data, duration="spell", event=exits, treatment="ui", covariates=columns
+    )
+    design = spell_outcomes(spells_of, horizons=10, measure="time_lost", exit="censor1")
+    for target, adjust in (("common", "ate"), ("treated", "att")):
+        own = Heterogeneity(target=target, parts=(), bands=False).estimate(design).table  # type: ignore[arg-type]
+        weighted = build("restricted_mean", times=10, adjust=adjust, bands=False)
+        beside = weighted.estimate(spells_of).table
+        row = beside[(beside.term == "time_lost_difference") & (beside.outcome == "censor1")].iloc[
+            0
+        ]
+        assert abs(own.estimate[0] - row.estimate) < row.std_error
+        assert own.std_error[0] == pytest.approx(row.std_error, rel=0.15)
