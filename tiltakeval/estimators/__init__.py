@@ -9,6 +9,9 @@ from typing import Any, get_type_hints
 
 from tiltakeval.errors import InputError, unknown
 
+#: Designs of roll-outs, whose estimators share options of inference with few clusters.
+ROLL_OUTS = ("staggered", "paths", "doses", "intensity")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -43,7 +46,7 @@ class Entry:
 
     def _beside(self) -> tuple[type, ...]:
         """Options that every estimator of the design has beside its own."""
-        if self.design != "staggered":
+        if self.design not in ROLL_OUTS:
             return ()
         return (import_module("tiltakeval.estimators.did.few_clusters.inference").Choice,)
 
@@ -228,7 +231,7 @@ def build(key: str, **options: Any) -> Any:
             raise InputError(f"'{name}' is fixed by the estimator's key", where=key)
         if name not in known:
             raise unknown("option", name, known, where=key)
-    if entry.design == "staggered":
+    if entry.design in ROLL_OUTS:
         few = import_module("tiltakeval.estimators.did.few_clusters.inference")
         return few.with_choice(key, entry.load(), {**entry.fixed, **options})
     return entry.load()(**entry.fixed, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -145,6 +145,20 @@ class DoseResponse:
                         seed=self.seed,
                     )  # fmt: skip
         return out
+
+    def held(self, design: DosedRollout, part: DosedRollout | None = None) -> DoseResponse:
+        """The same with the bins and doses that this design gives, as far as ``part`` of it has them."""
+        every, own = (one.dose[one.first <= one.periods[-1]] for one in (design, part or design))
+        cuts, grid = bins_of(every, self.bins).cuts, self._grid(every)
+        if own.size:
+            low, high = own.min(), own.max()
+            grid = grid[(grid >= low) & (grid <= high)]
+            cuts = None if cuts is None else tuple(c for c in cuts if low <= c < high)
+        return replace(
+            self,
+            bins=self.bins if cuts is None else cuts,
+            doses=tuple(float(d) for d in grid),
+        )
 
     def _grid(self, doses: np.ndarray) -> np.ndarray:
         """The doses at which the curve is shown. Raises InputError for those outside the data."""

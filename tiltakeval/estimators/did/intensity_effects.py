@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from tiltakeval.estimators.did.level import standard_covariates
 from tiltakeval.estimators.did.plan import cells, check_options, refuse_no_never
 from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
 from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
+from tiltakeval.estimators.did.two_way.kept import Kept
 
 COMPARISONS = {
     "never": "never",
@@ -71,6 +73,15 @@ class Intensity:
     def estimate(self, design: IntensityRollout) -> Estimates:
         """Terms ``effect_overall`` and ``effect_by_event_time`` (before the start: placebos), with
         ``slopes`` also ``effect`` by cohort and period; by outcome and subgroup. Raises InputError."""
+        return self._estimate(design)[0]
+
+    def with_regressions(self, design: IntensityRollout) -> tuple[Estimates, Sequence[Kept]]:
+        """`estimate`, with the regressions behind its rows (of ``two_way``)."""
+        return self._estimate(design, keep=True)
+
+    def _estimate(
+        self, design: IntensityRollout, keep: bool = False
+    ) -> tuple[Estimates, Sequence[Kept]]:
         began = time.process_time()
         self._check(design)
         plan = list(
@@ -85,7 +96,7 @@ class Intensity:
         prediction = predict(design, self.model, groups)
         leverage = self.divisor == "leverage" and self.method == "slopes"
         plain = self.divisor == "g_minus_1" or (self.method == "two_way" and self.divisor != "g")
-        rows = Rows(design, groups, None, "g_minus_1" if plain else "g")
+        rows = Rows(design, groups, None, "g_minus_1" if plain else "g", keep=keep)
         rows.notes["prediction"] = self._said(design, prediction)
         rows.notes["collinear"] += list(prediction.dropped)
         for label, inside in levels_of(design):
@@ -102,10 +113,10 @@ class Intensity:
                         self.exposure,
                     )  # fmt: skip
                 found = with_prediction(fit, prediction, self.errors == "prediction_estimated")
-                made = [Beside(o.labels, o.support, o.value, o.z, o.reason) for o in found]
+                made = [Beside(o.labels, o.support, o.value, o.z, o.reason, o.of) for o in found]
                 rows.add_beside(label, k, made)
         options: dict[str, Any] = asdict(self)
-        return result_of(
+        out = result_of(
             design,
             rows,
             groups,
@@ -115,6 +126,11 @@ class Intensity:
             began=began,
             strata=strata_of(design, groups) if leverage else None,
         )
+        return out, rows.kept
+
+    def predicted(self, design: IntensityRollout) -> np.ndarray:
+        """[n] predicted participation, given or made here."""
+        return predict(design, self.model, groups_of(design, 1)).value
 
     def _said(self, design: IntensityRollout, prediction: Prediction) -> dict[str, Any]:
         """What the prediction is and how far it tells units apart."""

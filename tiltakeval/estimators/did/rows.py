@@ -17,7 +17,7 @@ from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.chosen import Asked
 from tiltakeval.estimators.did.level import Fitted, Level, Support
 from tiltakeval.estimators.did.reasons import Why, why_of
-from tiltakeval.estimators.did.two_way.kept import Kept, Regressed
+from tiltakeval.estimators.did.two_way.kept import Kept, Regressed, joined
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]
@@ -173,9 +173,9 @@ class Rows:
             at = [len(self.records) + i for i, _ in good]
             self.places.append(np.array(at, dtype=np.int64))
             self.columns.append(np.stack([z for _, z in good], axis=1) * self.scale)
-            of = [one.of for one in beside if one.z is not None]
-            if self.keep and of[0] is not None:
-                self._hold(of[0].joined(of), at)
+            of = [one.of for one in beside if one.z is not None and one.of is not None]
+            if self.keep and len(of) == len(at):
+                self._hold(joined(of), at)
         for one in beside:
             status = "ok" if one.z is not None else "not_supported"
             counts = self._counts([one.support])

@@ -69,6 +69,13 @@ class Bins:
     edges: Floats
     labels: tuple[str, ...]
 
+    @property
+    def cuts(self) -> tuple[float, ...] | None:
+        """The inner cut points; None where every dose is a bin, which cut points can't say."""
+        single = all(label.startswith("dose ") and label[5:6].isdigit() for label in self.labels)
+        single = single and not any(" to " in label for label in self.labels)
+        return None if single else tuple(float(edge) for edge in self.edges[1:-1])
+
     def of(self, dose: Floats) -> NDArray[np.int64]:
         """[m] number of each dose's bin, -1 for doses outside."""
         code = np.searchsorted(self.edges, dose, side="left") - 1

@@ -37,8 +37,10 @@ def left_out(estimator: Any, design: StaggeredPanel, estimates: Estimates) -> Fl
     quick = without_bands(estimator)
     out = np.full((clusters, len(estimates)), np.nan)
     for g in range(clusters):
+        part = some_units(design, design.cluster != g)
         try:
-            found = quick.estimate(some_units(design, design.cluster != g)).table
+            held = quick.held(design, part) if hasattr(quick, "held") else quick
+            found = held.estimate(part).table
         except InputError:  # nothing can be estimated without it: NaN, and said by the caller
             continue
         place = matched(estimates.table, found)
@@ -60,6 +62,8 @@ def jackknife_errors(
     table = estimates.table
     point = table["estimate"].to_numpy(dtype=np.float64)
     there = np.isfinite(point)
+    if estimates.influence is not None:  # a reference has a value and no error
+        there &= estimates.influence.covered(len(table))
     lost = there & ~np.isfinite(left).all(axis=0)
     clusters = left.shape[0]
     se = np.sqrt((clusters - 1) / clusters * ((left - point) ** 2).sum(axis=0))

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiltakeval.design.intensity import IntensityRollout
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.few_clusters.inversion import Replications
 from tiltakeval.estimates.inference import correction
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.few_clusters.dealing import Dealing, dealing_of
 from tiltakeval.estimators.did.few_clusters.rows import (
     matched,
     set_columns,
-    start_of_cluster,
     without_bands,
     without_intervals,
 )
@@ -107,35 +108,32 @@ def permuted(
     studentised: bool = True,
     strata: str | None = None,
 ) -> tuple[Estimates, list[str]]:
-    """p values and intervals of every row by dealing the start dates anew over clusters.
+    """p values and intervals of every row by dealing anew over clusters what they got (`dealing`).
 
-    Under the null that every treated unit-period gains r, outcomes less r times treatment are the same
-    whoever starts when, so every dealing is a draw from the statistic's distribution: exact if dates
-    were dealt at random within ``strata`` (a declared subgroup, constant in a cluster), whatever the
-    number of clusters. The interval holds the r that aren't rejected (constant effects; the row's own
-    scale where it sums several). ``studentised``: estimate over its error by cluster, which also keeps
+    Under the null that every treated unit-period gains r (where treatment has several values, and for
+    slopes, r a unit of it; for predicted participation r times it), outcomes less r times treatment are
+    the same whoever gets what when, so every dealing is a draw from the statistic's distribution: exact
+    if it was dealt at random within ``strata`` (a declared subgroup, constant in a cluster), whatever
+    the number of clusters. The interval holds the r that aren't rejected (constant effects; the row's
+    own scale where it sums several). ``studentised``: estimate over its error by cluster, which keeps
     its size where only the mean effect is zero and clusters are many (MacKinnon & Webb 2020, Journal of
     Econometrics 218:435-450; Ding & Dasgupta 2018). Rows before the start have a p value of no effect
     and no interval. Standard errors stay, bands are left out. The second value says what can't be had.
     Raises InputError where clusters don't start as one.
     """
-    start = start_of_cluster(design)
-    within = strata_of(design, strata)
-    if count_assignments(start, within) < 2:
-        raise InputError("start dates can be dealt in one way only", where="strata")
-    ways, exact = assignments(start, within, draws=draws, seed=seed)
-    quick = without_bands(estimator)
-    doubled = _with_treatment(estimator, design)
-    outcomes = len(design.outcome_names)
-    own = _both(quick, doubled, estimates, outcomes)
+    held, design = _settled(estimator, design)
+    deal = dealing_of(held, design, strata_of(design, strata))
+    if count_assignments(deal.code, deal.strata) < 2:
+        raise InputError(f"{deal.what} can be dealt in one way only", where="strata")
+    ways, exact = assignments(deal.code, deal.strata, draws=draws, seed=seed)
+    quick = without_bands(held)
+    own = _both(quick, deal.design, estimates, deal)
     unit = np.where(own[1] != 0, own[1], 1.0)  # what one unit of effect is in the row
     found = []
     failed = 0
     for way in ways:
         try:
-            found.append(
-                _both(quick, replace(doubled, first=way[design.cluster]), estimates, outcomes)
-            )
+            found.append(_both(quick, deal.dealt(way), estimates, deal))
         except InputError:
             failed += 1
     drawn = [np.stack([one[i] for one in found]) for i in range(5)] if found else []
@@ -156,7 +154,7 @@ def permuted(
         if own[1][k] != 0:
             low[i], high[i] = replications.interval(level)
     out = set_columns(without_intervals(estimates), rows, conf_low=low, conf_high=high, p_value=p)
-    said = [f"{len(found)} dealings of start dates, {'all there are' if exact else 'drawn'}"]
+    said = [f"{len(found)} dealings of {deal.what}, {'all there are' if exact else 'drawn'}"]
     if failed:
         said.append(f"{failed} dealings can't be estimated and are left out")
     if lost:
@@ -164,35 +162,34 @@ def permuted(
     return out, said
 
 
-def _with_treatment(estimator: Any, design: StaggeredPanel) -> StaggeredPanel:
-    """The design with, after each outcome, treatment in its rows as one more outcome; that of the units
-    the estimator says can be treated, where it says so."""
-    treated = (design.periods[None, :] >= design.first[:, None]) * 1.0
-    if hasattr(estimator, "can_be_treated"):
-        treated *= estimator.can_be_treated(design)[:, None]
-    extra = np.where(np.isfinite(design.outcomes), treated[:, :, None], np.nan)
-    names = tuple(f"{name} (treatment)" for name in design.outcome_names)
-    return replace(
-        design,
-        outcomes=np.concatenate([design.outcomes, extra], axis=2),
-        outcome_names=(*design.outcome_names, *names),
-        units=(*design.units, *design.units),
-        subgroups=design.subgroups,
-    )
+def _settled(estimator: Any, design: StaggeredPanel) -> tuple[Any, StaggeredPanel]:
+    """The estimator and design with what they would take from the data as it is in all of them: bins and
+    doses that are shown, the prediction of participation."""
+    held = estimator.held(design) if hasattr(estimator, "held") else estimator
+    if isinstance(design, IntensityRollout) and design.predicted is None:
+        design = replace(
+            design,
+            predicted=held.predicted(design),
+            predictors=None,
+            predictor_names=(),
+            participation=None,
+        )
+    return held, design
 
 
 def _both(
-    estimator: Any, design: StaggeredPanel, estimates: Estimates, outcomes: int
+    estimator: Any, design: StaggeredPanel, estimates: Estimates, deal: Dealing
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """By row: the estimate, that of treatment as an outcome, and the influence's squares and product."""
     found = estimator.estimate(design)
     if found.influence is None:
         raise InputError("no row can be estimated", where="inference")
     table = estimates.table
-    second = table.assign(outcome=table["outcome"] + " (treatment)")
+    second = table.assign(outcome=table["outcome"] + table["term"].map(deal.held))
     first_at, second_at = matched(table, found.table), matched(second, found.table)
     values = found.table["estimate"].to_numpy(dtype=np.float64)
-    there = (first_at >= 0) & (second_at >= 0)
+    covered = found.influence.covered(len(found.table))
+    there = (first_at >= 0) & (second_at >= 0) & covered[first_at] & covered[second_at]
     there &= np.isfinite(values[first_at]) & np.isfinite(values[second_at])
     out = [np.full(len(table), np.nan) for _ in range(5)]
     out[0][there], out[1][there] = values[first_at[there]], values[second_at[there]]

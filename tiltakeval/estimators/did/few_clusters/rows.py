@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.treatment_paths import TreatmentPaths
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
 
@@ -33,15 +34,14 @@ def without_bands(estimator: Any) -> Any:
 
 def some_units(design: StaggeredPanel, keep: Bools) -> StaggeredPanel:
     """The units where ``keep`` [n] is true, clusters numbered anew."""
+    own: dict[str, Any] = {}
+    for one in fields(design):
+        value = getattr(design, one.name)
+        if isinstance(value, np.ndarray) and one.name != "periods":
+            own[one.name] = value[keep]
     return replace(
         design,
-        outcomes=design.outcomes[keep],
-        first=design.first[keep],
-        covariates=design.covariates[keep],
-        weight=design.weight[keep],
-        cluster=np.unique(design.cluster[keep], return_inverse=True)[1].astype(np.int64),
-        other_cluster=None if design.other_cluster is None else design.other_cluster[keep],
-        varying=None if design.varying is None else design.varying[keep],
+        **{**own, "cluster": np.unique(own["cluster"], return_inverse=True)[1].astype(np.int64)},
         unit_names=tuple(np.array(design.unit_names)[keep]) if design.unit_names else (),
         subgroups={k: replace(g, codes=g.codes[keep]) for k, g in design.subgroups.items()},
     )
@@ -93,13 +93,18 @@ def without_intervals(estimates: Estimates) -> Estimates:
 
 
 def cohort_of_cluster(design: StaggeredPanel) -> NDArray[np.int64]:
-    """[G] number of the cohort all units of a cluster are in; clusters with several are one more.
+    """[G] number of the cohort all units of a cluster are in (with treatment paths: that start alike,
+    and first change at one time in one direction); clusters with several are one more.
 
     Cohorts of fewer than two clusters are put with those (a mean of one leaves nothing over).
     """
-    _, cohort = np.unique(
-        np.where(design.first > design.periods[-1], np.inf, design.first), return_inverse=True
-    )
+    first = np.where(design.first > design.periods[-1], np.inf, design.first)
+    keys = first[:, None]
+    if isinstance(design, TreatmentPaths):
+        at = np.minimum(np.searchsorted(design.periods, design.first), design.periods.size - 1)
+        step = np.sign(design.status[np.arange(design.n), at] - design.baseline)
+        keys = np.stack([first, design.baseline, np.where(np.isinf(first), 0.0, step)], axis=1)
+    cohort = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
     clusters = int(design.cluster.max()) + 1
     low = np.full(clusters, cohort.max() + 1)
     high = np.full(clusters, -1)

@@ -19,6 +19,7 @@ from tiltakeval.estimators.did.two_way.columns import (
     with_periods,
 )
 from tiltakeval.estimators.did.two_way.fit import regress
+from tiltakeval.estimators.did.two_way.kept import Fit, Regressed
 from tiltakeval.estimators.did.two_way.result import summed, support_of, too_few
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -100,12 +101,14 @@ class TwoWay:
         told = found.identifies(maps)
         z = summed(sample, blocks, found, maps, self.groups)
         values = found.coef @ maps
+        given = "predicted participation is taken as given"
+        kept = Regressed((Fit(sample.panel, blocks, columns.owner),), maps, given)
         why = Reason(
             Why.NO_COMPARISON,
             "collinear with periods: no unit without the programme to tell them apart",
         )
         return [
-            Row(one, support, float(values[i]), z[:, i])
+            Row(one, support, float(values[i]), z[:, i], of=kept.one(i))
             if told[i]
             else Row(one, support, reason=why)
             for i, one in enumerate(labels)

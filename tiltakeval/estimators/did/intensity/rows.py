@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiltakeval.estimators.did.intensity.predict import Prediction
 from tiltakeval.estimators.did.level import Support
+from tiltakeval.estimators.did.two_way.kept import Regressed
 
 Floats = NDArray[np.float64]
 #: Step of the derivative by the prediction's coefficients, which are of standardised predictors.
@@ -19,13 +20,15 @@ STEP = 1e-4
 
 @dataclass(frozen=True)
 class Row:
-    """``labels``, ``value`` and influence ``z`` [size] by group; or the ``reason`` there is none."""
+    """``labels``, ``value`` and influence ``z`` [size] by group; or the ``reason`` there is none.
+    ``of``: the regression whose coefficient it is, at the prediction as it is."""
 
     labels: dict[str, Any]
     support: Support
     value: float = np.nan
     z: Floats | None = None
     reason: str = ""
+    of: Regressed | None = None
 
 
 #: Rows from a prediction [n].

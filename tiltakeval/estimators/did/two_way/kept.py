@@ -38,10 +38,6 @@ class Regressed:
         """That of one of the estimates."""
         return replace(self, maps=self.maps[:, place : place + 1])
 
-    def joined(self, others: Sequence[Regressed | None]) -> Regressed:
-        """Estimates of ``others``, which come from the same fits."""
-        return replace(self, maps=np.hstack([o.maps for o in others if o is not None]))
-
     def times(self, weights: Floats) -> Regressed:
         """Sums of the estimates by ``weights`` [r, s]."""
         return replace(self, maps=self.maps @ weights)
@@ -57,12 +53,17 @@ class Kept:
     design: StaggeredPanel
 
 
-def side_by_side(several: Sequence[Regressed]) -> Regressed:
-    """Several as one: of their own coefficients each, with all their estimates."""
-    size = np.array([one.maps.shape for one in several], dtype=np.int64).reshape(-1, 2)
-    maps = np.zeros(tuple(size.sum(axis=0)))
-    ends = size.cumsum(axis=0)
-    for one, (k, r) in zip(several, ends):
-        maps[k - one.maps.shape[0] : k, r - one.maps.shape[1] : r] = one.maps
+def joined(several: Sequence[Regressed]) -> Regressed:
+    """Several as one, with all their estimates in order. Those of the same fits share coefficients."""
+    first = {id(one.fits): one for one in reversed(several)}
+    starts, k = dict[int, int](), 0
+    for key, one in first.items():
+        starts[key] = k
+        k += one.maps.shape[0]
+    ends = np.cumsum([one.maps.shape[1] for one in several])
+    maps = np.zeros((k, int(ends[-1])))
+    for one, end in zip(several, ends):
+        low = starts[id(one.fits)]
+        maps[low : low + one.maps.shape[0], end - one.maps.shape[1] : end] = one.maps
     given = next((one.given for one in several if one.given), "")
-    return Regressed(tuple(fit for one in several for fit in one.fits), maps, given)
+    return Regressed(tuple(fit for one in first.values() for fit in one.fits), maps, given)

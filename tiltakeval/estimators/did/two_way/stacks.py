@@ -16,7 +16,7 @@ from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.two_way.cells import cell_level
 from tiltakeval.estimators.did.two_way.columns import Sample, dropped_of, sample_of
 from tiltakeval.estimators.did.two_way.fit import Block, regress
-from tiltakeval.estimators.did.two_way.kept import Fit, Regressed, side_by_side
+from tiltakeval.estimators.did.two_way.kept import Fit, Regressed, joined
 from tiltakeval.estimators.did.two_way.result import summed, support_of, too_few
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -114,7 +114,7 @@ def separate(
         tuple(sorted(dropped)),
         (),
         mass=np.concatenate(mass) if mass else None,
-        regressed=side_by_side(fits) if fits else None,
+        regressed=joined(fits) if fits else None,
     )
 
 
