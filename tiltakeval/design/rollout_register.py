@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -56,8 +56,9 @@ def panel_of(
     Units with a start at or before the month a fixed group is chosen in, those treated in the first
     period and those without anybody before are left out; attrition counts the units left (that of
     persons is in ``found``). Raises InputError as ``staggered_from_frame`` does, and for units without
-    a cluster.
+    a cluster. Profiles of predictors are added up: `intensity_register.intensity_of` has them.
     """
+    found = found.whole()
     values = {
         name: found.sums[..., j] / np.maximum(found.counts, 1)
         for j, name in enumerate(found.spec.outcomes)
@@ -71,6 +72,7 @@ def composition_of(
     """The same panel with who the eligible are as its outcomes: means of ``CHARACTERISTICS``, all known
     before the outcomes. An effect on them means that the programme changed who is there, so that an
     effect on the outcomes isn't one on persons. In a fixed group it can only come from emigration."""
+    found = found.whole()
     values = {
         name: found.made_of[..., j] / np.maximum(found.counts, 1)
         for j, name in enumerate(CHARACTERISTICS)
@@ -97,6 +99,23 @@ def _panel(
     covariates: tuple[str, ...],
     clusters: Mapping[str, str] | None,
 ) -> StaggeredPanel:
+    return office_panel(
+        found, staggered_from_frame, values, covariates=covariates, clusters=clusters
+    )
+
+
+def office_panel(
+    found: OfficePeriods,
+    build: Callable[..., StaggeredPanel],
+    values: Mapping[str, Floats],
+    *,
+    covariates: tuple[str, ...] = (),
+    clusters: Mapping[str, str] | None = None,
+    counted: str = "units_with_eligible",
+) -> StaggeredPanel:
+    """The design that ``build`` makes of a row a unit, level and period with the means ``values``
+    [U, S, T] by name; ``counted`` is what attrition calls units with anybody eligible. The rows have
+    the places ``u`` and ``s`` of their unit and level, and the level's name. Raises InputError."""
     spec = found.spec
     place = f"roll-out of {spec.programme}"
     for name in covariates:
@@ -112,7 +131,7 @@ def _panel(
         raise InputError("no unit has anybody before its start", where=place)
     by = _clusters(found, clusters, place)
     frame = frame.assign(cluster=[by[u] for u in frame["u"]])
-    panel = staggered_from_frame(
+    panel = build(
         frame,
         unit="unit",
         period="period",
@@ -129,7 +148,7 @@ def _panel(
         where=place,
     )
     lines = [
-        ("units_with_eligible", None, int((found.counts.sum(axis=2) > 0).sum())),
+        (counted, None, int((found.counts.sum(axis=2) > 0).sum())),
         ("start_after_reference", None, int((found.counts.sum(axis=2) > 0)[used].sum())),
     ]
     return replace(
@@ -156,6 +175,7 @@ def _frame(
     levels = np.array(found.spec.levels)
     columns = {
         "u": u,
+        "s": s,
         "unit": [f"{found.units[i]}/{levels[j]}" for i, j in zip(u, s)],
         "level": levels[s],
         "period": found.periods[t],

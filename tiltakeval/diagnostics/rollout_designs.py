@@ -14,7 +14,7 @@ from tiltakeval.estimates.table import Estimates
 #: Above this share of those whose treatment changes, too many have no effect with a sign.
 CROSSING_SHARE = 0.1
 #: Below this, relative to its mean, predicted participation tells people too little apart.
-PREDICTION_SPREAD = 0.5
+PREDICTION_SPREAD = 0.25
 
 
 def paths_cross(*, design: object, crossing_share: float = CROSSING_SHARE) -> tuple[Check, ...]:

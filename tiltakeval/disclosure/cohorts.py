@@ -4,6 +4,8 @@ Effects by cohort and period add up to averages by event time, by period and ove
 (cohort sizes) that are printed. Where a cohort of a group is hidden, another is hidden with it, so that
 the average overall gives only the two together; the other averages go, since in some period or at some
 event time the hidden cohort may stand alone. Groups that add up to one another are hidden alike.
+Groups of doses add up to the average in the same way: where one is hidden, so are the others. So do
+those whose treatment goes up and those where it goes down.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from tiltakeval.disclosure.rules import RuleSet
 from tiltakeval.estimates.table import key_columns
 
 OVERALL, BY_COHORT, BY_EVENT = "effect_overall", "effect_by_cohort", "effect_by_event_time"
+#: Terms whose rows are parts of one whole: groups of doses, and directions.
+PARTS = ("effect_by_dose", "effect_by_dose_and_event_time")
+DIRECTIONS = ("_up", "_down")
 REASON = "an average minus the cohorts shown"
 _INNER = ("subgroup", "outcome", "unit", "horizon", "cohort", "period", "term")
 
@@ -47,7 +52,7 @@ def _given_away(
     hidden = reason.loc[rows.index] != ""
     cell = rows["term"] == "effect"
     before = (rows["horizon"] < 0).fillna(False)
-    out: set[Hashable] = set()
+    out: set[Hashable] = _parts(rows, hidden)
     lost = rows[hidden & cell & before]
     at = rows[rows["term"] == BY_EVENT]
     for subgroup, horizon in set(zip(lost["subgroup"], lost["horizon"])):
@@ -66,6 +71,20 @@ def _given_away(
         kept |= before & (rows["term"] == BY_EVENT)
         out |= set(rows.index[inside & ~kept])
     return out
+
+
+def _parts(rows: pd.DataFrame, hidden: pd.Series) -> set[Hashable]:
+    """The rows of parts of one whole of which some part is hidden."""
+    found: set[Hashable] = set()
+    stem = rows["term"].str.removesuffix(DIRECTIONS[0]).str.removesuffix(DIRECTIONS[1])
+    part = rows["term"].isin(PARTS) | (stem != rows["term"])
+    mine = rows[part].assign(stem=stem[part], small=hidden[part])
+    for _, same in mine.groupby(
+        ["subgroup", "outcome", "stem", "horizon"], dropna=False, sort=False
+    ):
+        if same["small"].any():
+            found |= set(same.index)
+    return found
 
 
 def _together(groups: list[str], touched: set[str]) -> list[list[str]]:

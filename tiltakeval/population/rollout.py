@@ -7,7 +7,7 @@ of an office. Nothing dated after the base month decides who is counted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ibis
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
 from tiltakeval.months import month_label
-from tiltakeval.population.rollout_spec import RolloutSpec
+from tiltakeval.population.rollout_participation import participation
+from tiltakeval.population.rollout_spec import FACTS, RolloutSpec
 from tiltakeval.population.rollout_starts import office_starts, regions_of
 from tiltakeval.population.tables import Working, prepare
 from tiltakeval.programmes.catalogue import Catalogue
 from tiltakeval.registers import prices
 from tiltakeval.registers.read import Registers
-from tiltakeval.spells.outcomes import benefit_months, job_months, outcome
+from tiltakeval.spells.outcomes import BENEFITS, benefit_months, job_months, outcome
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,7 +47,8 @@ class OfficePeriods:
     index over ``spec.step``. ``persons`` [U, S]: persons ever counted. ``counts`` [U, S, T]:
     person-months with a known outcome. ``sums`` [U, S, T, K] of the outcomes over them. ``made_of``
     [U, S, T, C]: sums of ``CHARACTERISTICS`` over them. ``attrition``: persons and base months left
-    after each rule.
+    after each rule. With predictors ``exposed`` and ``took`` [U, S] are as in
+    `rollout_participation.participation`.
     """
 
     spec: RolloutSpec
@@ -59,6 +61,30 @@ class OfficePeriods:
     made_of: Floats
     attrition: Attrition
     fingerprint: str
+    exposed: Floats | None = None
+    took: Floats | None = None
+
+    def whole(self) -> OfficePeriods:
+        """The same with the predictors' profiles of each unit added up."""
+        if not self.spec.predictors:
+            return self
+        spec = replace(self.spec, predictors=())
+        outer = len(spec.levels)
+
+        def added(values: Any) -> Any:
+            cut = values.reshape(values.shape[0], outer, -1, *values.shape[2:])
+            return cut.sum(axis=2)
+
+        return replace(
+            self,
+            spec=spec,
+            persons=added(self.persons),
+            counts=added(self.counts),
+            sums=added(self.sums),
+            made_of=added(self.made_of),
+            exposed=None,
+            took=None,
+        )
 
 
 def office_periods(
@@ -89,7 +115,7 @@ def _require_covered(work: Working, spec: RolloutSpec) -> None:
     """Every month that is read must be covered: an absent row is a zero only inside the coverage."""
     first, last = spec.base_months
     needed = {"spells": (first, last)}
-    if spec.without or spec.receiving or spec.split in spec_benefits(spec):
+    if spec.without or spec.receiving or spec_benefits(spec):
         needed["benefits"] = (first, last)
     for name in spec.outcomes:
         table = outcome(name).table
@@ -113,8 +139,8 @@ def _require_covered(work: Working, spec: RolloutSpec) -> None:
 
 
 def spec_benefits(spec: RolloutSpec) -> tuple[str, ...]:
-    """The split, where it is by a benefit."""
-    return (spec.split,) if spec.split is not None and spec.levels == ("no", "yes") else ()
+    """The facts that units are cut by which are benefits."""
+    return tuple(name for name in spec.facts if name in BENEFITS)
 
 
 def _eligible(work: Working, spec: RolloutSpec) -> tuple[Table, Attrition]:
@@ -151,7 +177,7 @@ def _eligible(work: Working, spec: RolloutSpec) -> tuple[Table, Attrition]:
     if spec.receiving:
         steps.append(("receiving_benefit", rows.helped))
     steps.append(("office_known", rows.office.notnull() & (rows.office != "")))
-    if spec.split == "landgruppe":
+    if "landgruppe" in spec.facts:
         steps.append(("split_known", rows.landgruppe >= 0))
     counted = {"n_0": rows.count(), "p_0": rows.person_id.nunique()}
     inside: Any = ibis.literal(True)
@@ -174,7 +200,7 @@ def _eligible(work: Working, spec: RolloutSpec) -> tuple[Table, Attrition]:
         until = ibis.least(until, rows.death_month)
     kept = rows.filter(inside).select(
         "person_id", "k", "office", "months_registered", "mental_diagnosis",
-        level=_level(spec, rows).cast("int8"), until=until.cast("int32"),
+        level=_level(spec, rows).cast("int16"), until=until.cast("int32"),
         age_years=rows.years.cast("float64"), female=rows.female.cast("float64"),
         landgruppe_3=(rows.landgruppe == 3).cast("float64"),
     )  # fmt: skip
@@ -182,11 +208,12 @@ def _eligible(work: Working, spec: RolloutSpec) -> tuple[Table, Attrition]:
 
 
 def _with_benefits(work: Working, spec: RolloutSpec, rows: Table) -> Table:
-    """Adds barred, helped, and the benefit of the split (split_on), all of the base month."""
+    """Adds barred, helped, and whether each benefit that units are cut by is received (has_…), all
+    of the base month."""
     asked = {
         "barred": spec.without,
         "helped": spec.receiving,
-        "split_on": spec_benefits(spec),
+        **{f"has_{name}": (name,) for name in spec_benefits(spec)},
     }
     names = sorted({name for group in asked.values() for name in group})
     if not names:
@@ -209,16 +236,28 @@ def _with_benefits(work: Working, spec: RolloutSpec, rows: Table) -> Table:
 
 
 def _level(spec: RolloutSpec, rows: Table) -> Any:
-    """Position of a row in the split's levels."""
-    if spec.split is None:
-        return ibis.literal(0)
-    if spec.split == "sex":
+    """Position of a row in the spec's levels."""
+    code: Any = ibis.literal(0)
+    for name in spec.facts:
+        code = code * len(FACTS[name]) + _fact(name, rows).cast("int32")
+    return code
+
+
+def _fact(name: str, rows: Table) -> Any:
+    """Position of a row in the levels of one fact."""
+    if name == "sex":
         return rows.female
-    if spec.split == "age_band":
+    if name == "age_band":
         return ibis.cases((rows.years >= 60, 2), (rows.years >= 30, 1), else_=0)
-    if spec.split == "landgruppe":
+    if name == "landgruppe":
         return rows.landgruppe
-    return rows.split_on.ifelse(1, 0)
+    if name == "mental_diagnosis":
+        return rows.mental_diagnosis
+    if name == "registered_band":
+        return ibis.cases(
+            (rows.months_registered >= 12, 2), (rows.months_registered >= 6, 1), else_=0
+        )
+    return rows[f"has_{name}"].ifelse(1, 0)
 
 
 def _summed(
@@ -268,7 +307,12 @@ def _summed(
         )  # fmt: skip
         for j, one in mine:
             sums[(*at, j)] = found[one.column]
+    exposed = took = None
+    if spec.predictors:
+        exposed, took = participation(work, spec, rows, unit_of, shape[:2])
     return OfficePeriods(
+        exposed=exposed,
+        took=took,
         spec=spec,
         units=tuple(str(name) for name in named["name"]),
         starts=named["start"].to_numpy(dtype=np.float64),

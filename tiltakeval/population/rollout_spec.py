@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from tiltakeval.errors import InputError, InputErrors, unknown
 from tiltakeval.population.spec import STATES
@@ -19,6 +20,16 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
     "landgruppe": ("0", "1", "2", "3"),
     **{name: ("no", "yes") for name in BENEFITS},
 }
+#: Facts that participation may be predicted from: splits, and what else is known in the base month.
+FACTS: Mapping[str, tuple[str, ...]] = {
+    **SPLITS,
+    "mental_diagnosis": ("no", "yes"),
+    "registered_band": ("0-5", "6-11", "12+"),
+}
+#: Between the levels of several facts in one label.
+JOIN = "|"
+#: More profiles than this leave hardly anybody in each.
+MAX_PROFILES = 500
 TABLES = ("jobs", "benefits")
 
 
@@ -48,6 +59,8 @@ class RolloutSpec:
     benefit that bars from the programme: the group it can't reach is the third difference. death:
     outcomes after it are 0 ("zero") or unknown ("censor"); after emigration they're unknown. fewest:
     unit-periods of fewer persons have no value. price_year: of fixed prices, None nominal.
+    predictors: facts of the base month (``FACTS``) by which every unit is cut further, into profiles of
+    persons alike, to predict from them who takes part.
     """
 
     programme: str
@@ -70,6 +83,7 @@ class RolloutSpec:
     death: str = "zero"
     fewest: int = 1
     price_year: int | None = 2023
+    predictors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         faults: list[InputError] = []
@@ -85,6 +99,25 @@ class RolloutSpec:
         ):
             if given is not None and given not in known:
                 faults.append(unknown(kind, given, known, where="roll-out"))
+        for name in self.predictors:
+            if name not in FACTS:
+                faults.append(unknown("predictor", name, FACTS, where="roll-out, predictors"))
+        named = [*self.predictors, *([self.split] if self.split else [])]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            faults.append(
+                InputError(
+                    f"'{twice[0]}' is used twice to cut the eligible", where="roll-out, predictors"
+                )
+            )
+        elif not faults and len(self.levels) > MAX_PROFILES:
+            faults.append(
+                InputError(
+                    f"the predictors make {len(self.levels)} profiles, more than {MAX_PROFILES}",
+                    where="roll-out, predictors",
+                    remedy="Name fewer.",
+                )
+            )
         for name in (*self.without, *self.receiving):
             if name not in BENEFITS:
                 faults.append(unknown("benefit", name, BENEFITS, where="roll-out"))
@@ -115,9 +148,15 @@ class RolloutSpec:
         return self.window[0] - self.after, self.window[1] - self.after
 
     @property
+    def facts(self) -> tuple[str, ...]:
+        """The facts that units are cut by: the split, then the predictors."""
+        return (*(() if self.split is None else (self.split,)), *self.predictors)
+
+    @property
     def levels(self) -> tuple[str, ...]:
-        """Levels of the split; one without a name where there is none."""
-        return ("",) if self.split is None else SPLITS[self.split]
+        """Levels of the split, or of it and the predictors together (``JOIN`` between them); one without
+        a name where there is neither."""
+        return tuple(JOIN.join(one) for one in product(*(FACTS[name] for name in self.facts)))
 
     def _outcome_faults(self) -> list[InputError]:
         faults = []

@@ -250,8 +250,8 @@ def cells(view: View) -> list[Block]:
             )
             panels.append(Panel(title, drawing, _cell_table(view, gate, title)))
         if panels:
-            caption = words("cells.caption", population=view.population(population))
-            blocks.append(Panels(caption, panels, note=words("cells.note")))
+            caption = words(view.text("cells.caption"), population=view.population(population))
+            blocks.append(Panels(caption, panels, note=words(view.text("cells.note"))))
     return [Para(words(view.text("cells.intro"))), *blocks] if blocks else []
 
 

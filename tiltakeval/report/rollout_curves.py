@@ -32,9 +32,11 @@ def dose_panel(
     look: Look,
     key: str,
     alt: str,
+    axis: str,
     limits: Limits | None = None,
 ) -> Drawing:
-    """Effects by dose (``doses``, one a row) with pointwise intervals and a band for the whole curve."""
+    """Effects by dose (``doses``, one a row, called ``axis``) with pointwise intervals and a band for
+    the whole curve."""
     table = require_released(released, Released, "dose_panel").table
     unit = str(table["unit"].iloc[0])
     order = np.argsort(doses, kind="stable")
@@ -62,7 +64,7 @@ def dose_panel(
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value, words)))
         number_axis(axes, words)
-        axes.set_xlabel(words("doses.axis"), labelpad=2)
+        axes.set_xlabel(axis, labelpad=2)
         return rendered(figure, key=key, alt=alt)
 
 

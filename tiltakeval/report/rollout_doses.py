@@ -49,8 +49,26 @@ def _figures(view: View, population: str, term: str, caption: str) -> list[Block
         panels.append(_panel(view, gate, title, unit, curve=term == CURVE))
     if not panels:
         return []
-    marks = legend(view, first, truth=False) if term == CURVE and first is not None else []
+    marks = _legend(view, first) if term == CURVE and first is not None else []
     return [Panels(words(caption, population=view.population(population)), panels, marks)]
+
+
+def _legend(view: View, gate: Released) -> list[tuple[str, str]]:
+    """What line and areas of the curve mean."""
+    level = view.words.number(100 * float(gate.table["conf_level"].fillna(0.95).iloc[0]))
+    interval = ("dark", view.words("doses.legend_interval", level=level))
+    return [
+        interval if kind == "dark" else (kind, text)
+        for kind, text in legend(view, gate, truth=False)
+    ]
+
+
+def _axis(view: View) -> str:
+    """What the dose is called."""
+    column = view.material.spec.get("dose_column")
+    return (
+        upper_first(view.words.label("column", str(column))) if column else view.words("doses.axis")
+    )
 
 
 def _panel(view: View, gate: Released, title: str, unit: str, *, curve: bool) -> Panel:
@@ -72,6 +90,7 @@ def _panel(view: View, gate: Released, title: str, unit: str, *, curve: bool) ->
             [np.nan if dose is None else dose for dose in at],
             alt=words("alt.curve", title=title, text=said),
             limits=shared_limits(gate),
+            axis=_axis(view),
             **common,
         )
     else:
@@ -82,7 +101,7 @@ def _panel(view: View, gate: Released, title: str, unit: str, *, curve: bool) ->
             limits=joint_limits([gate], [None]),
             **common,
         )
-    first = words("doses.axis" if curve else "doses.group")
+    first = _axis(view) if curve else words("doses.group")
     return Panel(title, drawing, named_table(gate, names, view, caption=title, first=first))
 
 

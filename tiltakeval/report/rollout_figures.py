@@ -194,7 +194,7 @@ def heat_map(
         axes.set_ylim(shape[0] - 0.5, -0.5)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        _scale(axes, most, words, unit, 74 + height * len(cohorts))
+        _scale(axes, most, words, unit, 74 + height * len(cohorts), side)
         return rendered(figure, key=key, alt=alt)
 
 
@@ -234,10 +234,10 @@ def _marks(
             axes.plot([j], [i], "o", color=ink, markersize=2.6)
 
 
-def _scale(axes: Axes, most: float, words: Words, unit: str, height: float) -> None:
+def _scale(axes: Axes, most: float, words: Words, unit: str, height: float, left: int) -> None:
     """The colours with their lowest, middle and highest value, below the map."""
     figure = axes.figure
-    strip = figure.add_axes((58 / 340, 18 / height, 150 / 340, 8 / height))  # type: ignore[union-attr]
+    strip = figure.add_axes((left / 340, 18 / height, 150 / 340, 8 / height))  # type: ignore[union-attr]
     strip.imshow(np.linspace(-1, 1, 101)[None, :], cmap=_DIVERGING, aspect="auto")
     scale = SCALE.get(unit, 1.0)
     less = -1 if unit == "log" else 0
@@ -248,7 +248,7 @@ def _scale(axes: Axes, most: float, words: Words, unit: str, height: float) -> N
     for side in strip.spines.values():
         side.set_visible(False)
     figure.text(  # type: ignore[union-attr]
-        (58 + 172) / 340, 22 / height, words.unit(unit), fontsize=9.5, va="center"
+        (left + 172) / 340, 22 / height, words.unit(unit), fontsize=9.5, va="center"
     )
 
 

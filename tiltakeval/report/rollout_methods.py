@@ -23,8 +23,19 @@ def methods(view: View) -> list[Block]:
         if len(own) + (0 if figures is None else len(figures)) < 2:
             continue
         own = own.select(unit=own.table["unit"].iloc[0])
+        own = own.select(analysis=_alike(own))
+        if len(own) + (0 if figures is None else len(figures)) < 2:
+            continue
         blocks += _outcome(view, outcome, own, figures)
     return [Para(view.words("methods.intro")), *blocks] if blocks else []
+
+
+def _alike(own: Released) -> list[str]:
+    """Analyses whose effects are on the same people as the first one's: on participants (`intensity`) or
+    on all units."""
+    table = own.table
+    on_participants = table["source"].str.endswith(" intensity")
+    return list(table.loc[on_participants == on_participants.iloc[0], "analysis"])
 
 
 def _outcome(view: View, outcome: str, own: Released, figures: Released | None) -> list[Block]:

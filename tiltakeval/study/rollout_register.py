@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from tiltakeval.design.intensity_register import intensity_of
 from tiltakeval.design.rollout_register import composition_of, panel_of
 from tiltakeval.diagnostics.placebo import wald
 from tiltakeval.engine import connect
@@ -21,6 +23,7 @@ from tiltakeval.study.found import Found
 from tiltakeval.study.known_truth import TIMES, TRUTH_SEED, threads
 from tiltakeval.study.opened import MEMORY_LIMIT, open_register, read_checked
 from tiltakeval.study.rollout_cohorts import large_cohorts
+from tiltakeval.study.rollout_kinds import kind_of
 from tiltakeval.study.rollouts import run_rollout
 from tiltakeval.study.spec_rollout_register import RegisterRolloutStudy
 from tiltakeval.study.stages import Stages
@@ -29,6 +32,9 @@ from tiltakeval.synthetic.world import World
 
 #: The check of who the eligible are, and of its detail.
 COMPOSITION = "composition"
+#: What is known of the effect on participants, and the columns that are in the outcome's unit.
+PER_PARTICIPANT = ("effect_by_event_time", "effect_overall")
+SCALED = ("estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high")
 
 
 def run(
@@ -53,13 +59,17 @@ def run(
         ):
             found = office_periods(registers, catalogue.load(), spec.declared())
         fingerprint, count = registers.fingerprint, engine.count(registers["persons"])
-    panel = panel_of(found, covariates=spec.rollout.covariates)
+    designs = {"staggered": panel_of(found, covariates=spec.rollout.covariates)}
+    if any(kind_of(analysis.estimator) == "intensity" for analysis in spec.analysis):
+        designs["intensity"] = intensity_of(found)
     checks = [*findings, *composition_check(found, spec)]
     parts, runs = [], {}
     attrition = Attrition()
     for number, analysis in enumerate(spec.analysis):
         with stages.stage(f"analysis {analysis.key}: {analysis.estimator}"):
-            estimates, said = run_rollout(panel, estimators[analysis.key], spec.checks)
+            estimates, said = run_rollout(
+                designs[kind_of(analysis.estimator)], estimators[analysis.key], spec.checks
+            )
         checks += [scoped(check, analysis=analysis.key) for check in said]
         if number == 0:
             attrition = Attrition.concat([found.attrition, estimates.attrition])
@@ -71,6 +81,8 @@ def run(
         size = min(spec.truth_persons, TIMES * count)
         with stages.stage(f"true effects: {size:,} persons of the same invented world"):
             truth = known_rollout(spec, truth_of, size, parts[0])
+            if truth is not None and kind_of(spec.analysis[0].estimator) == "intensity":
+                truth = per_participant(truth, found)
     return Found(
         estimates=estimates,
         checks=tuple(checks),
@@ -101,11 +113,23 @@ def known_rollout(
     named = set(zip(cells["cohort"], cells["period"]))
     try:
         return rollout_truth(
-            world, persons, TRUTH_SEED, spec.declared(), threads=threads(),
+            world, persons, TRUTH_SEED, replace(spec.declared(), predictors=()), threads=threads(),
             smallest_cohort=spec.checks.smallest_cohort, cells=named,
         )  # fmt: skip
     except InputError:
         return None
+
+
+def per_participant(truth: Estimates, found: OfficePeriods) -> Estimates:
+    """The true effects on the eligible over the share of those exposed who take part: effects on
+    participants, where the programme does nothing to others. Only averages, which cohorts' differences
+    in that share hardly move."""
+    assert found.exposed is not None and found.took is not None
+    share = float(found.took.sum() / found.exposed.sum())
+    table = truth.table
+    table = table[table["term"].isin(PER_PARTICIPANT) & (table["subgroup"] == "all")]
+    scaled = {name: table[name] / share for name in SCALED if name in table}
+    return Estimates(table.assign(**scaled).reset_index(drop=True))
 
 
 def composition_check(found: OfficePeriods, spec: RegisterRolloutStudy) -> list[Check]:

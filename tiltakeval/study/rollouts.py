@@ -59,9 +59,6 @@ def run_rollout(
         *checks,
         *treated_clusters(design=kept, treated_clusters=limits.treated_clusters),
         *covariates_moved(design=kept, estimates=everybody, placebo_level=limits.placebo_level),
-        *covariates_moved(
-            design=kept, estimates=everybody, placebo_level=limits.placebo_level
-        ),
         *paths_cross(design=kept, crossing_share=limits.crossing_share),
         *rollout(
             estimates=everybody,

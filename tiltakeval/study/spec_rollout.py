@@ -182,7 +182,7 @@ class RolloutThresholds(Thresholds):
         "both sides of where they started",
     )
     prediction_spread: float = Field(
-        0.5,
+        0.25,
         gt=0,
         description="with intensity: smallest standard deviation of predicted participation, relative "
         "to its mean",

@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 from tiltakeval.errors import InputError, InputErrors, unknown
 from tiltakeval.months import parse_month
 from tiltakeval.population.rollout import CHARACTERISTICS
-from tiltakeval.population.rollout_spec import SPLITS, WHO, RolloutSpec
+from tiltakeval.population.rollout_spec import FACTS, SPLITS, WHO, RolloutSpec
 from tiltakeval.spells.outcomes import BENEFITS
+from tiltakeval.study.rollout_kinds import kind_of
 from tiltakeval.study.spec_parts import (
     Estimator,
     Inference,
@@ -70,6 +71,11 @@ class Rollout(Table):
     within: int = Field(3, ge=1, description="with participants: months they fall in")
     split: Annotated[str, one_of("split", tuple(SPLITS))] | None = Field(
         None, description="a fact by which the eligible are also compared: sex, …, or a benefit"
+    )
+    predictors: tuple[Annotated[str, one_of("predictor", tuple(FACTS))], ...] = Field(
+        (),
+        description="for intensity: facts of the eligible, known when they become so, from which it is "
+        "predicted who takes part; persons alike in all of them are one unit of an office",
     )
     covariates: tuple[Annotated[str, one_of("covariate", CHARACTERISTICS)], ...] = Field(
         (), description="means of the eligible before any start, adjusted for"
@@ -156,6 +162,8 @@ class RegisterRolloutStudy(Table):
         """The panel as if it were a file's, for what is said of both."""
         return RolloutColumns(
             unit="office",
+            predictors=self.rollout.predictors,
+            participation=self.rollout.programme if self.rollout.predictors else None,
             period=self.rollout.period,
             first="start",
             outcomes=dict.fromkeys(self.rollout.outcomes, ""),
@@ -184,6 +192,7 @@ class RegisterRolloutStudy(Table):
             period=r.period,
             split=r.split,
             death=r.death,
+            predictors=r.predictors,
             fewest=r.fewest,
             price_year=self.price_year,
         )
@@ -196,11 +205,21 @@ class RegisterRolloutStudy(Table):
         twice = repeated([analysis.key for analysis in self.analysis])
         if twice:
             errors.append(InputError(f"analysis key '{twice}' is used twice"))
-        fit = [name for name, one in ESTIMATORS.items() if one.design == "staggered"]
+        fit = [name for name, one in ESTIMATORS.items() if one.design in ("staggered", "intensity")]
         errors += [
             unknown("estimator of roll-outs", one.estimator, fit, where=f"analysis {number}")
             for number, one in enumerate(self.analysis, 1)
             if one.estimator not in fit
+        ]
+        errors += [
+            InputError(
+                f"{one.estimator} needs what participation is predicted from",
+                where=f"analysis {number}, estimator",
+                remedy=f"Say predictors = a list of {', '.join(FACTS)}, under [rollout].",
+            )
+            for number, one in enumerate(self.analysis, 1)
+            if one.estimator in fit and kind_of(one.estimator) == "intensity"
+            if not self.rollout.predictors
         ]
         try:
             self.declared()
