@@ -35,7 +35,8 @@ class ExtendedTwoWay(Averages):
     ``comparison``: all untreated rows (``not_yet``; D_gt from the start and its ``anticipation`` on, so
     that all of a unit's periods before are its base), or units ``never`` treated (D_gt in every period
     but the last before; those before the start are placebos). Without covariates and gaps the first is
-    the imputation estimator, the second Sun & Abraham's.
+    the imputation estimator, the second Sun & Abraham's. Covariates that vary with time have one slope
+    each, over all rows, treated ones too, and none of their own in cells.
 
     ``shares``: cohorts weigh by their numbers of units, whose sampling, like that of m_g, is part of the
     errors (``estimated``), or by the rows of each cell with both taken as given, as diff-diff has it

@@ -50,7 +50,8 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class TwoWayEventStudy:
-    """y_it = a_i + f_t + sum over e of b_e 1{t - g_i = e} (+ covariates times periods), least squares.
+    """y_it = a_i + f_t + sum over e of b_e 1{t - g_i = e} (+ covariates times periods, those that
+    vary with time with one slope each), least squares.
 
     The event time ``reference`` is left out (default the last before treatment and its
     ``anticipation``, -1 - anticipation). Event times before ``earliest`` count as it, those after

@@ -39,8 +39,10 @@ class Imputation(Averages):
     outcome less their sum. With equal variances and no correlation over time this uses untreated rows
     best of all; it takes trends to be parallel in every period, not only from the last one before
     treatment. ``covariates`` change the period effects: freely (``by_period``) or along a straight line
-    (``linear``). ``anticipation``: rows so many periods before the start aren't untreated. ``balance``:
-    averages by event time use cohorts seen that many periods after start. ``leads``: event times before
+    (``linear``). The design's ``varying`` covariates have one slope each, from untreated rows; treated
+    rows are imputed at their own values, so that the programme must leave these alone.
+
+    ``anticipation``: rows so many periods before the start aren't untreated. ``balance``: averages by event time use cohorts seen that many periods after start. ``leads``: event times before
     treatment in the test of trends (at most 6 by default). Cohorts seen in fewer than ``min_clusters``
     clusters get no estimate: nothing could be said of their error.
 

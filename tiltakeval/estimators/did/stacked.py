@@ -49,6 +49,9 @@ class Stacked:
     all stacks without weights, effects of unit by stack and period by stack: stacks count by the
     variance of treatment in them, which is nobody's estimand.
 
+    Covariates enter times periods, those that vary with time with a slope each in every stack (one for
+    all stacks in the regressions).
+
     A unit that serves in several stacks is one cluster. ``min_clusters`` as in `GroupTimeATT`.
     """
 

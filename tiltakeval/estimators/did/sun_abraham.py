@@ -36,7 +36,8 @@ class SunAbraham(Averages):
     over cohorts by their shares. Sun & Abraham (2021, Journal of Econometrics 225:175-199).
 
     ``comparison``: units ``never`` treated, or the cohort treated ``last``, with the periods from its
-    start (or anticipation) on left out. Covariates enter times periods.
+    start (or anticipation) on left out. Covariates enter times periods, those
+    that vary with time with one slope each.
 
     ``shares``: cohorts weigh by their numbers of units, whose sampling is part of the errors
     (``estimated``), or by the rows of each cell, taken as given, as R's fixest and diff-diff have it

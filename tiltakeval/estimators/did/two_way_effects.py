@@ -47,6 +47,7 @@ Bools = NDArray[np.bool_]
 @dataclass(frozen=True, kw_only=True)
 class TwoWayEffects:
     """y_it = a_i + f_t + b D_it (+ covariates times periods), least squares, D = 1 from the start on.
+    Covariates that vary with time have one slope each, over all rows.
 
     b is a mean effect only where effects are the same in all cohorts and at all times since start:
     else it is a weighted sum of effects with weights nobody chose, some perhaps negative. The run says
