@@ -42,9 +42,10 @@ class Imputation(Averages):
     (``linear``). The design's ``varying`` covariates have one slope each, from untreated rows; treated
     rows are imputed at their own values, so that the programme must leave these alone.
 
-    ``anticipation``: rows so many periods before the start aren't untreated. ``balance``: averages by event time use cohorts seen that many periods after start. ``leads``: event times before
-    treatment in the test of trends (at most 6 by default). Cohorts seen in fewer than ``min_clusters``
-    clusters get no estimate: nothing could be said of their error.
+    ``anticipation``: rows so many periods before the start aren't untreated. ``balance``: averages by
+    event time use cohorts seen that many periods after start. ``leads``: event times before treatment in
+    the test of trends (at most 6 by default). Cohorts seen in fewer than ``min_clusters`` clusters get
+    no estimate: nothing could be said of their error.
 
     Rows of treated units that can't be imputed, because the unit isn't seen untreated or the period's
     effect isn't known, are left out of their cell and counted; without any other row the cell has none.
