@@ -27,7 +27,7 @@ from tiltakeval.estimators.heterogeneity.sorting import (
     classification,
     sorted_effects,
 )
-from tiltakeval.estimators.heterogeneity.targeting import targeting
+from tiltakeval.estimators.heterogeneity.targeting import by_need, targeting
 from tiltakeval.estimators.weighting.aipw import AIPW
 
 
@@ -247,6 +247,20 @@ def test_areas_under_the_targeting_curve_of_known_effects(scores: UnitScores) ->
     assert tied.theta[2] == pytest.approx(0.125 + 0.25 * (np.log(2) - 0.5), abs=0.01)
     p = {(row["programme"], row["term"]): row["p_value"] for row in tests}
     assert p["aft", "test_autoc"] < 1e-3 and p["amo", "test_autoc"] > 0.9
+
+
+def test_ranking_by_need_is_set_beside_ranking_by_effect(scores: UnitScores) -> None:
+    tau = effects(scores.x)
+    low, _ = by_need(scores, tau)
+    at = {(r["programme"], r["term"]): i for i, r in enumerate(low.labels)}
+    # the second programme's effect rises with x0, and so does the outcome without a programme
+    assert low.theta[at["amo", "autoc_need"]] < -0.2
+    alone, _ = targeting(scores, tau)
+    own = {(r["programme"], r["term"]): t for r, t in zip(alone.labels, alone.theta)}
+    for name in ("autoc", "qini"):
+        i, j = at["amo", f"{name}_effect_less_need"], at["amo", f"{name}_need"]
+        assert low.theta[i] == pytest.approx(own["amo", name] - low.theta[j])
+        assert low.theta[i] > 3 * standard_errors(low.z[:, [i]])[0]
 
 
 def test_errors_of_the_areas_are_those_of_samples(scores: UnitScores) -> None:

@@ -15,7 +15,7 @@ from tiltakeval.estimators import build
 from tiltakeval.estimators.heterogeneity.balanced import balanced_gate
 from tiltakeval.estimators.heterogeneity.calibration import calibration
 from tiltakeval.estimators.heterogeneity.contrasts import contrasts
-from tiltakeval.estimators.heterogeneity.estimator import Heterogeneity
+from tiltakeval.estimators.heterogeneity.estimator import PARTS, Heterogeneity
 from tiltakeval.estimators.heterogeneity.projection import projection
 from tiltakeval.estimators.heterogeneity.rows import Lines
 from tiltakeval.estimators.heterogeneity.score_types import UnitScores
@@ -136,6 +136,19 @@ def test_balanced_effects_on_participants_tell_composition_from_level(scores: Un
     exact = balanced_gate(known(scores), "g", holding=("h",))
     mine = [i for i, r in enumerate(exact.labels) if r["programme"] == "aft"]
     np.testing.assert_allclose(exact.theta[mine], [1.0, 2.0], atol=1e-6)
+
+
+def test_a_level_without_participants_is_not_supported_and_nothing_fails() -> None:
+    design = make_arms(900, seed=1)
+    there = design.take(~((design.arm == 1) & (design.covariates[:, 2] == 1)))
+    parts = [part for part in PARTS if part not in ("placebo", "projection")]
+    table = Heterogeneity(target="treated", parts=parts).estimate(there).table
+    row = table[(table.term == "effect") & (table.subgroup == "g=yes") & (table.programme == "aft")]
+    assert set(row.status) == {"not_supported"}  # against no programme and against the other
+    fine = table[table.status == "ok"]
+    assert np.isfinite(fine.std_error).all() and len(fine) > 100
+    with pytest.raises(InputError, match="vary among those described"):
+        Heterogeneity(target="treated", parts=("projection",)).estimate(there)
 
 
 def test_contrasts_need_two_programmes_and_targets_are_known() -> None:

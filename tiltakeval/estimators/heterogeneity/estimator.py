@@ -39,7 +39,7 @@ from tiltakeval.estimators.heterogeneity.sorting import (
     sorted_effects,
 )
 from tiltakeval.estimators.heterogeneity.survival.outcomes import SpellOutcomes
-from tiltakeval.estimators.heterogeneity.targeting import targeting
+from tiltakeval.estimators.heterogeneity.targeting import by_need, targeting
 from tiltakeval.estimators.numerics.basis import Basis
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
 from tiltakeval.estimators.weighting.aipw import AIPW, LearnerOutcome, scoring_of
@@ -59,6 +59,7 @@ Part = Literal[
     "predicted_outcome",
     "contrasts",
     "clusters",
+    "need",
     "placebo",
 ]
 PARTS: tuple[Part, ...] = (
@@ -73,10 +74,11 @@ PARTS: tuple[Part, ...] = (
     "predicted_outcome",
     "contrasts",
     "clusters",
+    "need",
     "placebo",
 )
 #: Parts that rest on predicted effects.
-PREDICTED = {"calibration", "targeting", "sorted", "classification", "clusters"}
+PREDICTED = {"calibration", "targeting", "need", "sorted", "classification", "clusters"}
 Target = Literal["common", "treated", "programmes", "overlap"]
 #: The averages whose scores describe a target's population.
 AVERAGES: dict[str, TargetName] = {name: target for target, name in TARGET_OF.items()}  # type: ignore[misc]
@@ -91,16 +93,16 @@ class Heterogeneity:
     differences from the average, always; ``parts`` adds: tests (of equal effects, step-down p values),
     shrunk (towards the average), balanced (composition of the other subgroups, or of ``holding``,
     held fixed), projection (slopes in ``moderators``), calibration, sorted (groups of predicted
-    effect), classification (who is most and least affected), targeting (TOC, AUTOC, Qini),
-    predicted_outcome (by predicted outcome without a programme), contrasts (programme against
-    programme), clusters (``clusters`` many, of predicted effects over all programmes, found by
-    ``clusters_by``), placebo (outcomes from before time zero). ``target``, among those who could have
-    entered every programme: common describes all, treated each programme's own participants,
-    programmes the participants of any (all programmes on the same people), overlap those met in every
-    programme. ``negative_controls`` are programmes that can't have had an effect: it is tested that
-    they haven't. ``only_outcome``, ``only_horizon`` choose one of several (default: all), ``compare``
-    the arms (comparison first), ``moderators`` the covariates of projection, classification and
-    clusters (default: all). Other options as in ``AIPW``.
+    effect), classification (who is most and least affected), targeting (TOC, AUTOC, Qini), need (the
+    same by predicted outcome without a programme, lowest first), predicted_outcome (by groups of it),
+    contrasts (programme against programme), clusters (``clusters`` many, of predicted effects over all
+    programmes, found by ``clusters_by``), placebo (outcomes from before time zero). ``target``, among
+    those who could have entered every programme: common describes all, treated each programme's own
+    participants, programmes the participants of any (all programmes on the same people), overlap those
+    met in every programme. ``negative_controls`` are programmes that can't have had an effect: it is
+    tested that they haven't. ``only_outcome``, ``only_horizon`` choose one of several (default: all),
+    ``compare`` the arms (comparison first), ``moderators`` the covariates of projection, classification
+    and clusters (default: all). Other options as in ``AIPW``.
     """
 
     target: Target = "common"
@@ -253,7 +255,11 @@ class Heterogeneity:
                 if cate is None
                 else np.asarray(cate)
             )
-            for part, rows_of in (("calibration", calibration), ("targeting", targeting)):
+            for part, rows_of in (
+                ("calibration", calibration),
+                ("targeting", targeting),
+                ("need", by_need),
+            ):
                 if part in self.parts:
                     rows, more = rows_of(scores, tau)
                     out.append(rows)

@@ -95,7 +95,7 @@ def least_squares(
         np.linalg.eigvalsh(gram / np.outer(scale, scale)).min() < 1e-9
     ):
         raise InputError(
-            "the covariates don't vary, or depend on each other linearly",
+            "the covariates don't vary among those described, or depend on each other linearly",
             where=", ".join(names) or None,
             remedy="Leave one out.",
         )

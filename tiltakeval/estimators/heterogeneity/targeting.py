@@ -63,6 +63,35 @@ def targeting(
     return lines, tests
 
 
+def by_need(scores: UnitScores, cate: Floats) -> tuple[Lines, list[dict[str, Any]]]:
+    """The same when those with the lowest predicted outcome without a programme come first, and whether
+    ranking by predicted effect ``cate`` does better.
+
+    Rows ``toc_need``, ``autoc_need``, ``qini_need``, and of both areas ``..._effect_less_need``, on the
+    same units. Outcomes are predicted from comparison units of other folds
+    (``sorting.by_predicted_outcome``).
+    """
+    known = np.isfinite(check_cate(scores, cate)).all(axis=1)
+    lowest = np.where(known, -scores.fitted[:, 0], np.nan)
+    need, tests = targeting(scores, np.repeat(lowest[:, None], len(scores.arms) - 1, axis=1))
+    effect, _ = targeting(scores, cate)
+    labels = tuple({**row, "term": f"{row['term']}_need"} for row in need.labels)
+    areas = [i for i, row in enumerate(need.labels) if row["term"] != "toc"]
+    less = Lines(
+        tuple(
+            {**need.labels[i], "term": f"{need.labels[i]['term']}_effect_less_need"} for i in areas
+        ),
+        effect.theta[areas] - need.theta[areas],
+        effect.z[:, areas] - need.z[:, areas],
+    )
+    lines = Lines(
+        (*labels, *less.labels),
+        np.concatenate([need.theta, less.theta]),
+        np.hstack([need.z, less.z]),
+    )
+    return lines, [{**row, "term": f"{row['term']}_need"} for row in tests]
+
+
 def _curve(
     between: Floats, n: Floats, weight: Floats, shares: Sequence[float], d: Floats
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
