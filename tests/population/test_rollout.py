@@ -14,7 +14,7 @@ from tiltakeval.errors import InputError
 from tiltakeval.months import parse_month
 from tiltakeval.population.invented import invented_registers
 from tiltakeval.population.rollout import CHARACTERISTICS, office_periods
-from tiltakeval.population.rollout_spec import RolloutSpec
+from tiltakeval.population.rollout_spec import FACTS, RolloutSpec
 from tiltakeval.programmes import catalogue
 from tiltakeval.registers.read import Registers
 from tiltakeval.synthetic.simulate import simulate_tables
@@ -47,8 +47,9 @@ def months(days):
     return days.dt.year * 12 + days.dt.month - 1
 
 
-def counted(tables, spec):
-    """Counts and sums of the outcome by office, level and period, one person-month after another."""
+def counted(tables, spec, base=None):
+    """Counts and sums of the outcome by office, level and period, one person-month after another;
+    ``base`` gathers office, level, person and base month."""
     spells = tables["spells"].to_pandas()
     spells = spells[spells["state"] == spec.state].sort_values(["person_id", "start"])
     persons = tables["persons"].to_pandas().set_index("person_id")
@@ -103,6 +104,16 @@ def counted(tables, spec):
                 level = int((person, k) in got["aap"])
             if spec.split == "age_band":
                 level = int(years >= 30) + int(years >= 60)
+            for name in spec.predictors:
+                age = int(years >= 30) + int(years >= 60)
+                at = {
+                    "age_band": (3, age),
+                    "registered_band": (3, (k - begin >= 6) + (k - begin >= 12)),
+                }
+                many, own_level = at.get(name, (2, int((person, k) in got.get(name, ()))))
+                level = level * many + own_level
+            if base is not None:
+                base.append((r.office, level, person, k))
             until = gone["emigration"][person]
             if spec.death == "censor":
                 until = min(until, gone["death"][person])
@@ -148,6 +159,58 @@ def test_every_person_month_is_counted_once_at_its_office(tables, register, chan
     assert (steps["units"].diff().dropna() <= 0).all()
     if spec.who != "fixed":  # some emigrate before their outcome
         assert 0.98 * steps["units"].iloc[-1] <= found.counts.sum() <= steps["units"].iloc[-1]
+
+
+PREDICTORS = ("age_band", "sosialhjelp", "registered_band")
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"who": "current", "after": 12, "window": (YEARS[0] + 24, YEARS[1])}]
+)
+def test_participation_is_counted_among_those_the_programme_came_to(tables, register, changes):
+    """The plain spec, cut by three facts: counts one by one, and who begins the programme in time."""
+    spec = replace(PLAIN, **changes)
+    cut = replace(spec, predictors=PREDICTORS)
+    assert len(cut.levels) == 18 and cut.levels[3] == "18-29|yes|0-5"
+    found = office_periods(register, CATALOGUE, cut)
+    base = []
+    expected, _ = counted(tables, cut, base)
+    for (office, level, period), (n, y, _) in expected.items():
+        at = (found.units.index(office), level, period - found.periods[0])
+        assert found.counts[at] == n and found.sums[(*at, 0)] == y
+    whole, plain = found.whole(), office_periods(register, CATALOGUE, spec)
+    for name in ("counts", "sums", "made_of"):
+        np.testing.assert_allclose(getattr(whole, name), getattr(plain, name))
+    assert whole.spec == plain.spec and whole.took is None
+    begun = tables["participation"].to_pandas()
+    begun = begun[begun["started"] & (begun["programme"] == "kvp")]
+    started = {}
+    for person, start in zip(begun["person_id"], months(begun["start"])):
+        started.setdefault(person, []).append(start)
+    starts = dict(zip(found.units, found.starts))
+    exposed, took = np.zeros_like(found.exposed), np.zeros_like(found.took)
+    for office, level, person, k in base:
+        fixed = spec.who == "fixed"
+        if starts[office] > (spec.window[1] if fixed else k):
+            continue
+        at = (found.units.index(office), level)
+        exposed[at] += 1
+        last = spec.window[1] if fixed else k + spec.after
+        took[at] += any(k <= m <= last for m in started.get(person, ()))
+    np.testing.assert_array_equal(found.exposed, exposed)
+    np.testing.assert_array_equal(found.took, took)
+    assert took.sum() > 5
+
+
+def test_predictors_that_contradict_are_refused():
+    for changes, said in (
+        ({"predictors": ("sexx",)}, "Did you mean 'sex'"),
+        ({"predictors": ("sex", "sex")}, "'sex' is used twice"),
+        ({"predictors": ("sex",), "split": "sex"}, "'sex' is used twice"),
+        ({"predictors": tuple(FACTS)[:9]}, "profiles, more than 500"),
+    ):
+        with pytest.raises(InputError, match=said):
+            replace(PLAIN, **changes)
 
 
 def test_starts_are_the_tables(tables, register):
