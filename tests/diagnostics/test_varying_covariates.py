@@ -15,6 +15,8 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.diagnostics import run_checks
 from tiltakeval.diagnostics.varying_covariates import covariates_moved, rows_without_covariates
 from tiltakeval.estimators import build
+from tiltakeval.study.rollouts import run_rollout
+from tiltakeval.study.spec_rollout import RolloutThresholds
 
 PERIODS = np.arange(1, 9)
 
@@ -141,3 +143,11 @@ def test_from_the_command_line(shared: Path, tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr().out
     assert "check covariates_moved (covariate poverty): passed" in said
     assert "4 rows have no value of poverty" in said
+
+
+def test_a_study_tells_the_test_and_no_effect_on_the_covariate() -> None:
+    design = rollout(3, moved=0.6)
+    _, checks = run_rollout(design, build("did_imputation"), RolloutThresholds())
+    moved = [check for check in checks if check.key == "covariates_moved"]
+    assert [check.status for check in moved] == ["failed", "passed"]
+    assert all(check.message == {} and check.statistic is not None for check in moved)

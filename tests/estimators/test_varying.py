@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -392,3 +393,58 @@ def test_inference_for_few_clusters_has_the_covariates(shared: Path) -> None:
     left = np.array([fit(everybody != i) for i in everybody])
     jackknife = np.sqrt((design.n - 1) / design.n * ((left - found.estimate) ** 2).sum())
     np.testing.assert_allclose(found.std_error, jackknife, rtol=1e-8)
+
+
+@pytest.mark.parametrize("key", ["did_imputation", "twfe", "sun_abraham"])
+def test_subgroups_and_outcomes_have_slopes_and_rows_of_their_own(key: str) -> None:
+    panel = make_rollout(120, seed=9, missing=0.05)
+    both = replace(moving(panel, missing=0.02), subgroups=panel.subgroups)
+    second = both.outcomes * -2.0
+    second[:20, 3] = np.nan
+    two = replace(
+        both, outcomes=np.concatenate([both.outcomes, second], axis=2), units=("nok", "nok"),
+        outcome_names=("earnings", "debt"),
+    )  # fmt: skip
+    found = run(two, key).table
+    for level, code in (("all", None), ("sex=b", 1)):
+        keep = np.ones(120, dtype=bool) if code is None else both.subgroups["sex"].codes == code
+        for name, outcome in (("earnings", both.outcomes), ("debt", second)):
+            alone = replace(
+                both, outcomes=outcome[keep], first=both.first[keep], weight=both.weight[keep],
+                covariates=both.covariates[keep], cluster=np.arange(keep.sum()), subgroups={},
+                varying=both.varying[keep],
+            )  # fmt: skip
+            want = run(alone, key).table.estimate
+            got = found[(found.subgroup == level) & (found.outcome == name)].estimate
+            np.testing.assert_allclose(got, want, atol=1e-9)
+
+
+def test_the_cohort_treated_last_as_comparison() -> None:
+    design = moving(make_rollout(120, seed=9))
+    ever = np.isfinite(design.first)
+    early = design.periods < 6
+    cut = replace(
+        design, outcomes=design.outcomes[ever][:, early], periods=design.periods[early],
+        first=np.where(design.first == 6, np.inf, design.first)[ever],
+        covariates=design.covariates[ever], weight=design.weight[ever],
+        cluster=np.arange(ever.sum()), varying=design.varying[ever][:, early],
+    )  # fmt: skip
+    one = run(design, "sun_abraham", comparison="last").table
+    two = run(cut, "sun_abraham").table
+    np.testing.assert_allclose(one.estimate, two.estimate, atol=1e-9)
+
+
+def test_more_covariates_than_rows_can_bear() -> None:
+    design = replace(make_rollout(12, seed=2), subgroups={})
+    rng = np.random.default_rng(0)
+    many = replace(
+        design, covariates=np.zeros((12, 0)), covariate_names=(),
+        varying=rng.standard_normal((12, 8, 90)), varying_names=tuple(f"v{j}" for j in range(90)),
+    )  # fmt: skip
+    found = run(many, "did_imputation")
+    assert (found.table[found.table.term == "effect"].status == "not_supported").all()
+    reasons = [one["reason"] for one in found.run["not_supported"] if one["cohort"]]
+    assert all(
+        re.search(r"what v0, .* and \d+ more would do can't be told", one) for one in reasons
+    )
+    assert run(many, "twfe").table.status[0] == "not_supported"

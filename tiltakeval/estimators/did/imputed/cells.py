@@ -29,6 +29,8 @@ from tiltakeval.estimators.numerics.groups import Groups
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: Covariates named in a reason.
+NAMED = 5
 #: The labels of cells [cells] that share an average, for a row of results; None where each has its own.
 Sharing = Callable[[Average, Sequence[Cell]], Ints]
 
@@ -147,7 +149,9 @@ class Imputed:
             if not used[:, cell.t].any():
                 return Reason(Why.NO_COMPARISON, "no untreated unit is seen in the period")
             if self.base.lost:
-                names = ", ".join(self.moving[j] for j in self.base.lost)
+                names = ", ".join(self.moving[j] for j in self.base.lost[:NAMED])
+                more = len(self.base.lost) - NAMED
+                names += f" and {more} more" if more > 0 else ""
                 return Reason(
                     Why.COLLINEAR,
                     f"what {names} would do can't be told from untreated rows, in which it doesn't "
