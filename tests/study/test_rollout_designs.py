@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.design.test_intensity_register import people
 from tests.study.rollout_designs import (
     DOSES,
     INTENSITY,
@@ -25,11 +27,12 @@ from tiltakeval.design.doses import doses_from_frame
 from tiltakeval.design.treatment_paths import TreatmentPaths, paths_from_frame
 from tiltakeval.disclosure.release import release_estimates
 from tiltakeval.errors import InputError, InputErrors
-from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimates.table import Estimates, tidy
 from tiltakeval.estimators import ESTIMATORS, build
 from tiltakeval.report.words import Words
 from tiltakeval.study.rollout_cohorts import cohorts_of, large_cohorts, take
 from tiltakeval.study.rollout_kinds import KINDS, TOLD_AS
+from tiltakeval.study.rollout_register import per_participant
 from tiltakeval.study.run import StudyResult, run_study, write_outputs
 from tiltakeval.study.spec import parse_spec
 from tiltakeval.study.spec_rollout import StaggeredStudy
@@ -290,3 +293,78 @@ def test_castle_as_treatment_that_may_end(shared: Path, tmp_path: Path) -> None:
     first = result.estimates.select(term="effect_by_event_time", horizon=0).table.iloc[0]
     assert abs(first["std_error"] - 0.06989493) < 1e-8
     write_outputs(result, tmp_path / "out")
+
+
+REGISTER = """level = "rollout"
+slug = "design"
+register = "synthetic:kvp_rollout"
+persons = 3000
+seed = 3
+truth_persons = 1000
+[title]
+nb = "Tittel"
+en = "Title"
+[question]
+nb = "Hva gjør tiltaket?"
+en = "What does it do?"
+[rollout]
+programme = "kvp"
+window = ["2016-01", "2023-12"]
+state = "nedsatt_arbeidsevne"
+without = ["aap"]
+who = "current"
+after = 24
+predictors = ["sex", "age_band", "sosialhjelp"]
+[[analysis]]
+key = "participants"
+estimator = "intensity"
+[[analysis]]
+key = "offices"
+estimator = "group_time_att"
+"""
+
+
+def test_a_register_gives_the_effect_on_participants(tmp_path: Path) -> None:
+    study_file = tmp_path / "study.toml"
+    study_file.write_text(REGISTER, "utf-8")
+    result = run_study(study_file, work=tmp_path / "work", progress=False)
+    table = result.estimates.table
+    mine = table[(table["analysis"] == "participants") & (table["term"] == "effect_overall")]
+    assert mine["status"].tolist() == ["ok"] and mine["n_clusters"].iloc[0] > 30
+    prediction = result.manifest["analyses"]["participants"]["prediction"]
+    assert prediction["predictors"] == [
+        "sex=male",
+        "age_band=30-59",
+        "age_band=60-66",
+        "sosialhjelp=yes",
+    ]
+    assert 0 < prediction["mean"] < 0.5
+    assert result.truth is not None
+    assert set(result.truth.table["term"]) <= {"effect_by_event_time", "effect_overall"}
+    assert "profiles_with_eligible" in set(result.attrition.steps["step"])
+    write_outputs(result, tmp_path / "out")
+    page = (tmp_path / "out/design/report.nb.html").read_text("utf-8")
+    assert "Markussen og Røed" in page and "Grupper av like personer ved et kontor" in page
+    wrong = REGISTER.replace('predictors = ["sex", "age_band", "sosialhjelp"]\n', "")
+    with pytest.raises(InputErrors, match="Say predictors = a list of sex"):
+        parse_spec(wrong)
+    with pytest.raises(InputErrors, match="Did you mean 'sosialhjelp'"):
+        parse_spec(REGISTER.replace('"sosialhjelp"]', '"sosialhjelpp"]'))
+    with pytest.raises(InputErrors, match="unknown estimator of roll-outs"):
+        parse_spec(REGISTER.replace('"intensity"', '"switching_att"'))
+
+
+def test_true_effects_are_shared_out_among_participants() -> None:
+    table = tidy(
+        [
+            {"term": "effect_overall", "subgroup": "all", "estimate": 0.02, "std_error": 0.01},
+            {"term": "effect", "subgroup": "all", "estimate": 0.02, "std_error": 0.01},
+        ]
+    )
+    found = people()[1]
+    found = replace(
+        found, took=np.full_like(found.exposed, 1.0), exposed=np.full_like(found.exposed, 4.0)
+    )
+    (row,) = per_participant(Estimates(table), found).records()
+    assert row["term"] == "effect_overall" and abs(row["estimate"] - 0.08) < 1e-12
+    assert abs(row["std_error"] - 0.04) < 1e-12

@@ -14,13 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tiltakeval.design.doses import doses_from_frame
 from tiltakeval.design.event_history import event_history_from_frame
-from tiltakeval.design.intensity import intensity_from_frame
 from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
-from tiltakeval.design.staggered_read import staggered_from_frame
-from tiltakeval.design.treatment_paths import paths_from_frame
 from tiltakeval.diagnostics.honest.robust import lines_of
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
@@ -29,6 +25,7 @@ from tiltakeval.estimators import ESTIMATORS, build
 from tiltakeval.estimators.heterogeneity.survival.outcomes import spell_outcomes_from_frame
 from tiltakeval.study.estimator import estimate_and_check
 from tiltakeval.study.manifest import file_fingerprint, versions
+from tiltakeval.study.rollout_kinds import KINDS
 from tiltakeval.study.sources import read_frame
 from tiltakeval.study.spec_parts import Thresholds
 
@@ -36,10 +33,7 @@ DESIGNS: Mapping[str, Callable[..., Any]] = {
     "cross_section": cross_section_from_frame,
     "durations": durations_from_frame,
     "event_history": event_history_from_frame,
-    "staggered": staggered_from_frame,
-    "paths": paths_from_frame,
-    "doses": doses_from_frame,
-    "intensity": intensity_from_frame,
+    **{name: kind.load() for name, kind in KINDS.items()},
 }
 #: Arguments of a design that the command line doesn't set by name=value.
 _INTERNAL = ("df", "where", "units", "arms")
