@@ -298,7 +298,7 @@ def test_castle_as_treatment_that_may_end(shared: Path, tmp_path: Path) -> None:
 REGISTER = """level = "rollout"
 slug = "design"
 register = "synthetic:kvp_rollout"
-persons = 3000
+persons = 6000
 seed = 3
 truth_persons = 1000
 [title]
