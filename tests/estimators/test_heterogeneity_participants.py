@@ -9,6 +9,7 @@ import pytest
 from invented_arms import effects, make_arms
 from invented_designs import make_design
 
+from tiltakeval.diagnostics.sensitivity.check import sensitivity
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.inference import standard_errors
 from tiltakeval.estimators import build
@@ -149,6 +150,24 @@ def test_a_level_without_participants_is_not_supported_and_nothing_fails() -> No
     assert np.isfinite(fine.std_error).all() and len(fine) > 100
     with pytest.raises(InputError, match="vary among those described"):
         Heterogeneity(target="treated", parts=("projection",)).estimate(there)
+
+
+@pytest.mark.parametrize(("name", "target"), [("treated", "att"), ("common", "ate")])
+def test_hidden_factors_are_asked_about_as_for_the_averages(name: str, target: str) -> None:
+    design = make_arms(800, seed=3)
+    shared = {"basis": "linear", "bands": False}
+    own = Heterogeneity(target=name, parts=("contrasts",), **shared)  # type: ignore[arg-type]
+    averages = AIPW(target=target, placebo=False, contrasts="all", **shared)  # type: ignore[arg-type]
+    nuisance = own.nuisance(design)
+    found = [
+        sensitivity(design=design, nuisance=nuisance, estimates=one.estimate(design, nuisance))
+        for one in (own, averages)
+    ]
+    assert len(found[0]) == len(found[1]) == 3
+    for mine, wanted in zip(*found):
+        assert mine.status == wanted.status and mine.scope["programme"] == wanted.scope["programme"]
+        assert mine.statistic == pytest.approx(wanted.statistic, rel=1e-4)
+        assert mine.message["benchmark"] == wanted.message["benchmark"]
 
 
 def test_contrasts_need_two_programmes_and_targets_are_known() -> None:

@@ -104,11 +104,12 @@ def jobs_of(
         outcomes = outcomes_of(design, nuisance, wanted, pairs)
         spread = Spread(outcomes, outcomes.predicted(options))
     labels, members = level_matrix(design)
+    compared = tuple(design.arms.index(str(name)) for name in options.get("compare") or ())
     found = []
     by = effects.groupby(["population", "programme", "comparator"], sort=False)
     for (population, a, b), rows in by:
         pair = _pair(design, nuisance, str(a), str(b))
-        target = targets_in(str(population), pair, present=nuisance.present)
+        target = targets_in(str(population), pair, present=compared or nuisance.present)
         weights = weights_of(design, nuisance, target, pair, propensity=propensity, whole=whole)
         levels = [level for level in labels if level in set(rows["subgroup"])]
         unknown_levels = set(rows["subgroup"]) - set(labels)

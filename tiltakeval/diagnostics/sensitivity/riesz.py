@@ -26,7 +26,7 @@ from tiltakeval.estimators.weighting.targets import Target
 
 Floats = NDArray[np.floating]
 #: Target populations whose effects can be bounded.
-LABELS = ("att", "either", "ate", "programmes", "overlap")
+LABELS = ("att", "either", "ate", "programmes", "overlap", "treated", "common")
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,15 @@ def targets_in(
         return Target(label, programmes, everyone, (pair,))
     if label == "overlap":
         return Target(label, everyone, everyone, (pair,), overlap=True)
+    # those of scores: of all who could have entered every arm compared
+    if label == "treated":
+        return Target(label, tuple(sorted(a for a in pair if a)), everyone, (pair,))
+    if label == "common":
+        return Target(label, everyone, everyone, (pair,))
     raise InputError(
         f"bounds for hidden factors aren't made for the population '{population}'",
         where=where,
-        remedy="Use estimates of aipw_… or ipw_….",
+        remedy="Use estimates of aipw_…, ipw_… or heterogeneity.",
     )
 
 
