@@ -18,9 +18,11 @@ from tiltakeval.estimators import build
 from tiltakeval.estimators.heterogeneity.policy.evaluate import TODAY, scores_without
 from tiltakeval.estimators.heterogeneity.policy.small_cells import (
     KINDS,
+    UNAFFECTED,
     hidden_cells,
     hidden_columns,
     kind_of,
+    told_kinds,
 )
 from tiltakeval.estimators.heterogeneity.policy.statement import NEEDS, needed_before_use
 from tiltakeval.estimators.heterogeneity.scores import nuisances_for, unit_scores
@@ -241,6 +243,24 @@ def test_small_cells_and_what_gives_them_away_are_hidden() -> None:
         gone = hidden_columns(columns, [-1, 0, 0], least=10)
         for lost in gone:
             assert lost.sum() != 1
+
+
+def test_few_changed_programmes_are_told_with_the_unaffected() -> None:
+    counts = np.array([[900.0, 40, 55, 5], [500, 20, 30, 0], [400, 20, 25, 5]])
+    told, hidden = told_kinds(counts, [-1, 0, 0], least=10)
+    assert list(told) == [UNAFFECTED, "place_gained", "place_lost"] and not hidden.any()
+    counts[0, 3] = counts[2, 3] = 60  # enough: told apart
+    told, hidden = told_kinds(counts, [-1, 0, 0], least=10)
+    assert list(told) == list(KINDS) and not hidden.any()
+    # a small number gained is not given away by the number lost and the places there are
+    counts[1, 1], counts[0, 1] = 3, 23
+    for changed in (60.0, 5.0):
+        counts[0, 3] = counts[2, 3] = changed
+        told, hidden = told_kinds(counts, [-1, 0, 0], least=10)
+        gained = list(told).index("place_gained")
+        assert hidden[1, gained : gained + 2].all() and hidden[2, gained]
+        if changed == 5:
+            assert hidden[1].all()
 
 
 def test_released_rows_have_no_small_count() -> None:

@@ -32,6 +32,7 @@ from tiltakeval.report.words import Words
 
 RULES = RuleSet(name="test", dated="2024-01-01", threshold=80_000, symbol="*")
 SMALL, TELLING = 73_519, 5_876_543.0
+KEPT = ("programme", "subgroup", "estimand")
 FEW = ("all", "sex=female", "predicted_effect=1/5", "ranked_first=10%")
 
 
@@ -68,6 +69,10 @@ def rows(small: str = "") -> list[dict]:
     for a in ("none", "amo"):
         for b in ("none", "amo"):
             out.append(row("transition", 0.25, **share | {"programme": b, "comparator": a}))
+    for name in ("today", "rule_tree_limited"):
+        for arm, value in (("none", 0.96), ("amo", 0.04)):
+            own = {"programme": arm, "comparator": name, "period": "policy_share"}
+            out.append(row("policy_share", value, **share | own))
     for group in ("all", "sex=female", "sex=male"):
         for kind in ("place_gained", "place_lost", "programme_changed"):
             own = {"programme": "rule_tree_limited", "comparator": "today", "period": kind}
@@ -135,6 +140,35 @@ def test_no_small_cell_reaches_the_section(term: str, language: str) -> None:
     text = page(term, language)
     digits = re.sub(r"(?<=\d)[\u202f\u00a0,.  ](?=\d)", "", text)
     assert str(SMALL) not in digits and "587654" not in digits
+
+
+def test_where_moves_are_few_places_are_told_instead() -> None:
+    few, many = page("transition"), page()
+    assert "Places today and with the rule" in few and "Here are the places" in few
+    assert "Places today and with the rule" not in many and "From today&#39;s programme" in many
+    kept = [r for r in rows() if r["term"] != "programme_changed"]
+    material = replace(
+        invented.material(), for_whom=release_estimates(Estimates(tidy(kept)), RULES)
+    )
+    text = build_report(material, "nb")
+    assert "er for få til å vises" in text and "Mister plass" in text
+    assert "Får et annet tiltak" not in text
+
+
+def test_the_truth_of_invented_data_stands_beside() -> None:
+    known = [
+        row(r["term"], r["estimate"] + 7_000, **{k: r[k] for k in KEPT}, source="truth")
+        for r in rows()
+        if r["term"] in ("effect", "policy_value", "policy_gain")
+        and r["programme"] != "rule_individual_limited"
+    ]
+    truth = release_estimates(Estimates(tidy(known)), RULES, uncounted="allow")
+    plain = invented.material()
+    shown = release_estimates(Estimates(tidy(rows())), RULES)
+    text = build_report(replace(plain, for_whom=shown, truth=truth), "en")
+    text = re.search(r'(?s)<section id="for_whom".*?</section>', text)[0]
+    assert text.count("Known truth (invented data)") == 2 and "7,300" in text and "8,000" in text
+    assert "Known truth" not in page()
 
 
 def test_predictions_that_do_not_beat_the_average_are_not_shown() -> None:

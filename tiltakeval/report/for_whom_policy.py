@@ -214,14 +214,36 @@ def _moves(view: View, part: Released, main: str) -> list[Block]:
         [upper_first(names[start]), *(_per(view, at[start, end]) for end in there)]
         for start in there
     ]
-    if all(at[a, b]["estimate"] != at[a, b]["estimate"] for a in there for b in there if a != b):
-        return [Sub(words("for_whom.moves_head"), 4), Para(words("for_whom.moves_hidden"))]
+    moved = [at[a, b] for a in there for b in there if a != b]
+    hidden = [np.isnan(number(row, "estimate")) and number(row, "n_treated") != 0 for row in moved]
+    if 2 * sum(hidden) > len(moved):
+        head: list[Block] = [Sub(words("for_whom.moves_head"), 4)]
+        head.append(Para(words("for_whom.moves_hidden")))
+        return [*head, *_places(view, part, main, there)]
     heads = [words("for_whom.today_to_rule"), *(upper_first(names[end]) for end in there)]
     caption = words("for_whom.caption_moves", per=words.number(PER))
     blocks: list[Block] = [Sub(words("for_whom.moves_head"), 4), Table(caption, heads, lines)]
     if any(words("for_whom.few") in line for line in lines):
         blocks.append(Para(words("for_whom.few_note", few=words("for_whom.few")), "note"))
     return blocks
+
+
+def _places(view: View, part: Released, main: str, arms: list[str]) -> list[Block]:
+    """Places by programme today and under the rule, per thousand of all: what is told where moves from
+    one programme to another are too few."""
+    words = view.words
+    shares = part.select(term="policy_share", subgroup="all", comparator=[TODAY, main]).table
+    at = {(str(r["comparator"]), str(r["programme"])): r for _, r in shares.iterrows()}
+    if any((rule, arm) not in at for rule in (TODAY, main) for arm in arms):
+        return []
+    lines = [
+        [upper_first(_arm(view, arm)), *(_per(view, at[rule, arm]) for rule in (TODAY, main))]
+        for arm in arms
+    ]
+    heads = [
+        words(f"for_whom.{name}") for name in ("places_programme", "places_today", "places_rule")
+    ]
+    return [Table(words("for_whom.caption_places", per=words.number(PER)), heads, lines)]
 
 
 def _arm(view: View, arm: str) -> str:
@@ -232,19 +254,24 @@ def _by_group(view: View, part: Released, main: str) -> list[Block]:
     """Who would gain or lose a place, by declared group."""
     words = view.words
     kinds = {kind: part.select(term=kind, programme=main).table for kind in KINDS[:3]}
+    kinds = {kind: table for kind, table in kinds.items() if len(table)}
     groups = list(dict.fromkeys(s for table in kinds.values() for s in table["subgroup"]))
-    if not groups:
-        return []
     by: dict[str, dict[str, Any]] = {
         kind: {str(r["subgroup"]): r for _, r in table.iterrows()} for kind, table in kinds.items()
     }
     lines = [
         [
             upper_first(words.label("subgroup", str(group))),
-            *(_per(view, by[kind][group]) if group in by[kind] else "–" for kind in KINDS[:3]),
+            *(_per(view, by[kind][group]) if group in by[kind] else "–" for kind in kinds),
         ]
         for group in groups
     ]
-    heads = [words("table.group"), *(words(f"for_whom.{kind}") for kind in KINDS[:3])]
+    shown = [row for row in lines if any(any(c.isdigit() for c in cell) for cell in row[1:])]
+    if not shown:
+        return [Para(words("for_whom.by_group_hidden"))] if groups else []
+    heads = [words("table.group"), *(words(f"for_whom.{kind}") for kind in kinds)]
     caption = words("for_whom.caption_by_group", per=words.number(PER))
-    return [Table(caption, heads, lines), Para(words("for_whom.by_group_note"), "note")]
+    notes = [Para(words("for_whom.by_group_note"), "note")]
+    if KINDS[2] not in kinds:
+        notes.insert(0, Para(words("for_whom.changed_few"), "note"))
+    return [Table(caption, heads, lines), *notes]

@@ -16,7 +16,7 @@ from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.heterogeneity.policy import estimator as policies
 from tiltakeval.estimators.heterogeneity.policy.evaluate import Training, scores_without
-from tiltakeval.estimators.heterogeneity.policy.small_cells import KINDS
+from tiltakeval.estimators.heterogeneity.policy.small_cells import KINDS, UNAFFECTED
 from tiltakeval.estimators.heterogeneity.scores import UnitScores
 from tiltakeval.estimators.weighting.aipw import AIPW
 from tiltakeval.estimators.weighting.nuisance import Nuisance
@@ -96,7 +96,7 @@ def apart(found: Estimates) -> Estimates:
     """Rows on rules with keys of their own, and each kind of move too: who would move isn't who took
     part, and one kind's small count says nothing of another's, so none hides the other's rows."""
     kind = found.table["term"].str.removeprefix("effect_of_")
-    moves = kind.where(kind.isin([*KINDS, "policy_share"]), "")
+    moves = kind.where(kind.isin([*KINDS, UNAFFECTED, "policy_share"]), "")
     return Estimates(found.table.assign(estimand=RULES, period=moves))
 
 

@@ -11,6 +11,8 @@ Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 #: What a move is, in the order of the rows.
 KINDS = ("unchanged", "place_gained", "place_lost", "programme_changed")
+#: Unchanged and changed programmes together, where the latter are too few to be told apart.
+UNAFFECTED = "place_unaffected"
 
 
 def kind_of(arms: int) -> NDArray[np.int64]:
@@ -77,11 +79,40 @@ def _cover(hidden: NDArray, number: Floats, cells: Bools, least: int) -> None:
         hidden.flat[place] = True
 
 
-def hidden_columns(counts: Floats, families: Sequence[int], least: int) -> Bools:
+def told_kinds(
+    counts: Floats, families: Sequence[int], least: int
+) -> tuple[dict[str, tuple[int, ...]], Bools]:
+    """Which kinds are told, as positions in ``KINDS`` by name, and [T, kinds told] which counts of them
+    can't be shown. ``counts`` [T, 4].
+
+    Declared rule: where fewer than ``least`` of everybody would change programmes, they are told
+    together with those whom nothing changes for, in every table. Places gained less places lost is
+    known from the shares of places, so one of them is not shown without the other.
+    """
+    coarse = 0 < np.round(counts[0, 3]) < least
+    told: dict[str, tuple[int, ...]] = {name: (k,) for k, name in enumerate(KINDS)}
+    if coarse:
+        told = {UNAFFECTED: (0, 3), **{name: told[name] for name in KINDS[1:3]}}
+    sums = np.stack([counts[:, list(kinds)].sum(axis=1) for kinds in told.values()], axis=1)
+    hidden = hidden_columns(sums, families, least)
+    while True:
+        more = hidden.copy()
+        either = hidden[:, 1] | hidden[:, 2]
+        more[either, slice(None) if coarse else slice(1, 3)] = True
+        if (more == hidden).all():
+            return told, hidden
+        hidden = hidden_columns(sums, families, least, more)
+
+
+def hidden_columns(
+    counts: Floats, families: Sequence[int], least: int, also: Bools | None = None
+) -> Bools:
     """[T, C] counts that can't be shown by the same rule, where the columns of a table add up to a
-    number that is known (units of the level) and the levels of a variable to table 0."""
+    number that is known (units of the level) and the levels of a variable to table 0. ``also`` [T, C]
+    are hidden to begin with."""
     number = np.round(counts)
     hidden = (number > 0) & (number < least)
+    hidden = hidden if also is None else hidden | also
     every = np.ones(counts.shape[1], dtype=bool)
     while True:
         before = hidden.copy()

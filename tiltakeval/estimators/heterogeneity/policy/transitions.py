@@ -18,8 +18,8 @@ from tiltakeval.estimators.heterogeneity.policy.evaluate import (
 from tiltakeval.estimators.heterogeneity.policy.small_cells import (
     KINDS,
     hidden_cells,
-    hidden_columns,
     kind_of,
+    told_kinds,
 )
 from tiltakeval.estimators.heterogeneity.rows import MIN_UNITS, Lines, level_members
 from tiltakeval.estimators.heterogeneity.scores import UnitScores
@@ -43,9 +43,10 @@ def transition_lines(
 
     ``transition``: the share moved from ``comparator`` (today's arm) to ``programme`` (the rule's);
     ``place_gained``, ``place_lost``, ``programme_changed``, ``unchanged``: shares (``programme`` is the
-    rule); ``transition_effect`` and ``effect_of_…``: mean effect of the move on those who make it, in
-    the outcome's unit. ``n_treated`` is the expected number who make it, ``n_comparison`` that of units
-    with the same lot who were in the new arm, whom the effect is learnt from.
+    rule), the first and the last as one, ``place_unaffected``, where few would change programmes
+    (``told_kinds``); ``transition_effect`` and ``effect_of_…``: mean effect of the move on those who
+    make it, in the outcome's unit. ``n_treated`` is the expected number who make it, ``n_comparison``
+    that of units with the same lot who were in the new arm, whom the effect is learnt from.
 
     Cells of fewer than ``least`` persons, and what would give one away (``hidden_cells``), have no
     estimate; of the latter, no count either. With e the propensities, m the fitted outcomes and pi the
@@ -68,7 +69,7 @@ def transition_lines(
     hidden = hidden_cells(counts, families, least)
     kind = kind_of(arms)
     kinds = np.stack([counts[:, kind == k].sum(axis=1) for k in range(len(KINDS))], axis=1)
-    hidden_kinds = hidden_columns(kinds, families, least)
+    told, hidden_kinds = told_kinds(kinds, families, least)
 
     labels: list[dict[str, Any]] = []
     moves: list[_Move] = []
@@ -107,9 +108,10 @@ def transition_lines(
             add(*shared, term="transition", unit="share", **key)
             if a != b:
                 add(*shared, term="transition_effect", **key)
-        for k, name in enumerate(KINDS):
+        for k, (name, members_of) in enumerate(told.items()):
             key = {"programme": rule, "comparator": TODAY}
-            shared = (t, kind == k, kinds[t, k], bool(hidden_kinds[t, k]))
+            count = kinds[t, list(members_of)].sum()
+            shared = (t, np.isin(kind, members_of), count, bool(hidden_kinds[t, k]))
             add(*shared, term=name, unit="share", **key)
             if k:
                 add(*shared, term=f"effect_of_{name}", **key)
