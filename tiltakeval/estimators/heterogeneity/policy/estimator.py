@@ -169,7 +169,7 @@ class Policy:
         without a fold, to learn on (``evaluate.scores_without``). Raises InputError."""
         if scores.target != "common":
             raise InputError(
-                "rules are judged on the people they are for, not weighted by overlap",
+                "rules are judged on everybody they are for, not on participants or by overlap",
                 where="target",
                 remedy="Use scores of the common population.",
             )
