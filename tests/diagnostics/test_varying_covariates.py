@@ -85,11 +85,11 @@ def test_a_covariate_that_the_programme_moves_biases_and_is_found() -> None:
 def test_covariates_left_alone_pass_as_often_as_they_should() -> None:
     failed = 0
     estimates = build("twfe").estimate(rollout(0))
-    for seed in range(60):
+    for seed in range(40):
         design = rollout(seed + 100)
         checks = covariates_moved(design=design, estimates=estimates)
         failed += sum(check.status == "failed" for check in checks)
-    assert failed <= 10  # 120 checks at 2.5 %: 3 expected
+    assert failed <= 8  # 80 checks at 2.5 %: 2 expected
 
 
 def test_where_it_says_nothing_and_where_it_cannot() -> None:

@@ -309,20 +309,20 @@ def shocks(seed: int, n: int = 120) -> tuple[StaggeredPanel, float]:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_covariate_that_confounds_biases_when_left_out(key: str) -> None:
-    """Errors' size too: over 24 samples the mean error is that of the estimates."""
+    """Errors' size too: over 16 samples the mean error is that of the estimates."""
     term = "effect_over_event_times" if key in ("twfe_event_study", "stacked") else "effect_overall"
     with_it, without, errors = [], [], []
-    for seed in range(24):
+    for seed in range(16):
         design, truth = shocks(seed)
         row = rows(run(design, key), term).iloc[0]
         with_it.append(row.estimate - truth)
         errors.append(row.std_error)
         bare = replace(design, varying=None, varying_names=())
         without.append(rows(run(bare, key), term).estimate.iloc[0] - truth)
-    mc = np.std(with_it) / np.sqrt(24)
+    mc = np.std(with_it) / np.sqrt(16)
     assert abs(np.mean(with_it)) < 3.5 * mc
     assert np.mean(without) > 1.0  # 1.5 x 0.8 = 1.2
-    assert 0.65 < np.mean(errors) / np.std(with_it) < 1.5
+    assert 0.6 < np.mean(errors) / np.std(with_it) < 1.7
 
 
 @pytest.mark.parametrize("key", KEYS)
