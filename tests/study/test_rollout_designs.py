@@ -205,8 +205,8 @@ def test_the_report_tells_each_design(
     assert sections <= found
     plain = re.sub(r"<[^>]+>", "", page)
     assert [text for text in said if text not in plain] == []
-    # participants aren't compared with all units
-    assert ("methods" in found) == (name == "doses")
+    apart = "I arbeid: virkning på dem som deltar"  # participants aren't compared with all units
+    assert ("methods" in found) == (name != "paths") and (apart in plain) == (name == "intensity")
     english = re.sub(r"<[^>]+>", "", (tmp_path / "design/report.en.html").read_text("utf-8"))
     for text in (plain, english):
         assert not re.search(r"\b(den første kvartalet|en kvartal|effect_|switching_att)\b", text)

@@ -12,7 +12,8 @@ from tiltakeval.report.view import View, upper_first
 
 
 def methods(view: View) -> list[Block]:
-    """A row for each analysis with a mean effect in the unit of the first, by outcome."""
+    """A row for each analysis with a mean effect in the unit of the first, by outcome; effects on those
+    who take part and on all units apart."""
     if not view.rollout:
         return []
     blocks: list[Block] = []
@@ -23,27 +24,33 @@ def methods(view: View) -> list[Block]:
         if len(own) + (0 if figures is None else len(figures)) < 2:
             continue
         own = own.select(unit=own.table["unit"].iloc[0])
-        own = own.select(analysis=_alike(own))
-        if len(own) + (0 if figures is None else len(figures)) < 2:
-            continue
-        blocks += _outcome(view, outcome, own, figures)
+        parts = _parts(own)
+        for place, (of, keys) in enumerate(parts):
+            name = upper_first(view.outcome(outcome))
+            name += f": {view.words(f'methods.{of}')}" if len(parts) > 1 else ""
+            told = figures if place == 0 else None
+            blocks += _outcome(view, outcome, own.select(analysis=keys), told, name)
     return [Para(view.words("methods.intro")), *blocks] if blocks else []
 
 
-def _alike(own: Released) -> list[str]:
-    """Analyses whose effects are on the same people as the first one's: on participants (`intensity`) or
-    on all units."""
+def _parts(own: Released) -> list[tuple[str, list[str]]]:
+    """Analyses by whom their effects are on: participants (`intensity`) or all units; the first one's
+    come first."""
     table = own.table
-    on_participants = table["source"].str.endswith(" intensity")
-    return list(table.loc[on_participants == on_participants.iloc[0], "analysis"])
+    part = (
+        table["source"].str.endswith(" intensity").map({True: "on_participants", False: "on_all"})
+    )
+    return [(of, list(table.loc[part == of, "analysis"])) for of in dict.fromkeys(part)]
 
 
-def _outcome(view: View, outcome: str, own: Released, figures: Released | None) -> list[Block]:
+def _outcome(
+    view: View, outcome: str, own: Released, figures: Released | None, title: str
+) -> list[Block]:
     words = view.words
     unit = words.unit(str(own.table["unit"].iloc[0]))
     gates = [own] + ([figures] if figures is not None and len(figures) else [])
     limits = joint_limits(gates, [None] * len(gates))
-    blocks: list[Block] = [Sub(upper_first(view.outcome(outcome)))]
+    blocks: list[Block] = [Sub(title)]
     tables: list[Block] = []
     panels = []
     for place, gate in enumerate(gates):

@@ -22,6 +22,8 @@ def trends(view: View) -> list[Block]:
     """Tests before the start and their power in words, and robust intervals by size of violation."""
     if not view.rollout:
         return []
+    if view.words.has(own := view.text("trends.intro")) and own.endswith("_synthetic"):
+        return [Para(view.words(own))]  # the time before the start was fitted
     blocks: list[Block] = []
     for population in view.populations:
         said = [

@@ -19,7 +19,10 @@ THIN = "\u202f"
 DECIMALS = {"share": 1, "percent": 1, "months": 1, "nok": 0, "usd": 0, "log": 3}
 SCALE = {"share": 100.0}
 #: Texts in which a month is one of the calendar, whatever the study counts in.
-CALENDAR = ("time.", "unit.", "label.outcome.", "label.covariate", "summary.costs", "summary.total")
+CALENDAR = (
+    *("time.", "unit.", "label.outcome.", "label.covariate", "summary.costs", "summary.total"),
+    "label.step.registered_whole_month",
+)
 
 
 @cache
