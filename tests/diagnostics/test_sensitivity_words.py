@@ -33,7 +33,9 @@ MESSAGE = {
 
 def line(language: str, *, treated: int = 900, **changes) -> tuple[str, bool]:
     words = Words(language)
-    view = SimpleNamespace(words=words, outcome=lambda key: words.label("outcome", key))
+    view = SimpleNamespace(
+        words=words, outcome=lambda key: words.label("outcome", key), text=lambda key: key
+    )
     detail = pd.DataFrame(
         {"outcome": ["work_unsubsidised"], "n_treated": [treated], "n_comparison": [5000]}
     )

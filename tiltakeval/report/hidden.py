@@ -23,6 +23,8 @@ FACTS = (
 )
 #: Blocks that say nothing of persons: no yardstick for motivation or health.
 NO_YARDSTICK = ("calendar",)
+#: Most yardsticks in the table below a drawing.
+MOST = 12
 _BENCHMARK = ["benchmark", "benchmark_treatment_share", "benchmark_outcome_share"]
 
 
@@ -93,7 +95,7 @@ def hidden_line(view: View, item: ReleasedCheck) -> tuple[str, bool]:
     if not message.get("benchmark"):
         return words("checks.hidden_share", percent=_percent(share, view), **facts), True
     times = float(message["times"])
-    facts["block"] = words.label("covariate", str(message["benchmark"]))
+    facts["block"] = _block(view, str(message["benchmark"]))
     if times < 0.995:
         return words("checks.hidden_part", percent=_percent(times, view), **facts), True
     shown = words.number(times, 1 if times < 10 else 0)
@@ -179,7 +181,7 @@ def _panel(
             *(f"{_percent(s, view)}" for s in (one.weights, one.outcome)),
             words.amount(strength.left(one.weights, one.outcome), unit),
         ]
-        for one in known
+        for one in known[:MOST]
     ]
     table = Table(caption, heads, lines, folded=words("table.show_numbers")) if lines else None
     return Panel(upper_first(title), drawing, table), unit
@@ -192,10 +194,17 @@ def _known(view: View, rows: pd.DataFrame) -> list[Known]:
     kept = rows[_BENCHMARK].dropna()
     kept = kept[~kept["benchmark"].isin(NO_YARDSTICK)]
     known = [
-        Known(view.words.label("covariate", str(name)), max(float(d), 0.0), max(float(y), 0.0))
+        Known(_block(view, str(name)), max(float(d), 0.0), max(float(y), 0.0))
         for name, d, y in kept.to_numpy()
     ]
     return sorted(known, key=lambda one: -one.weights * one.outcome)
+
+
+def _block(view: View, name: str) -> str:
+    """A block of covariates; on a prepared file some have other members than on a register."""
+    key = f"label.covariate.{name}"
+    own = view.text(key)
+    return view.words(own) if own != key else view.words.label("covariate", name)
 
 
 def _effect(view: View, item: ReleasedCheck, estimates: Released | None) -> pd.Series | None:

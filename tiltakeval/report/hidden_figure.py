@@ -34,6 +34,8 @@ from tiltakeval.report.words import SCALE, Words
 
 #: Yardsticks named in a drawing; the rest are marks without a name, and all are in the table.
 NAMED = 4
+#: And only those whose strength is at least this share of the strongest one's.
+LEAST = 0.2
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,9 @@ def _marks(axes: Axes, known: Sequence[Known], top: float, look: Look) -> None:
               marker=look.marker, markersize=6.5, color=look.colour, markeredgecolor="white",
               markeredgewidth=0.6, zorder=5, clip_on=False)  # fmt: skip
     last = -np.inf
-    for one in sorted(seen[:NAMED], key=lambda one: one.outcome):
+    strongest = max((one.weights * one.outcome for one in seen), default=0.0)
+    named = [one for one in seen[:NAMED] if one.weights * one.outcome > LEAST**2 * strongest]
+    for one in sorted(named, key=lambda one: one.outcome):
         at = max(one.outcome / top + 0.035, last + 0.065)
         last = at
         right = one.weights < 0.55 * top
@@ -164,5 +168,4 @@ def _marks(axes: Axes, known: Sequence[Known], top: float, look: Look) -> None:
             xytext=((one.weights / top) + (0.035 if right else -0.035), at), textcoords="axes fraction",
             ha="left" if right else "right", va="center", fontsize=9, zorder=6,
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3},
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
         )  # fmt: skip
