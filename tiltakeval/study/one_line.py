@@ -22,7 +22,7 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators import ESTIMATORS, build
-from tiltakeval.estimators.heterogeneity.survival.outcomes import spell_outcomes_from_frame
+from tiltakeval.estimators.heterogeneity.survival.from_frame import spell_outcomes_from_frame
 from tiltakeval.study.estimator import estimate_and_check
 from tiltakeval.study.manifest import file_fingerprint, versions
 from tiltakeval.study.rollout_kinds import KINDS

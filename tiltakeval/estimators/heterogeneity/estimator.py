@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -62,21 +62,7 @@ Part = Literal[
     "need",
     "placebo",
 ]
-PARTS: tuple[Part, ...] = (
-    "tests",
-    "shrunk",
-    "balanced",
-    "projection",
-    "calibration",
-    "sorted",
-    "classification",
-    "targeting",
-    "predicted_outcome",
-    "contrasts",
-    "clusters",
-    "need",
-    "placebo",
-)
+PARTS: tuple[Part, ...] = get_args(Part)
 #: Parts that rest on predicted effects.
 PREDICTED = {"calibration", "targeting", "need", "sorted", "classification", "clusters"}
 Target = Literal["common", "treated", "programmes", "overlap"]

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval.design.cross_section import CrossSection
-from tiltakeval.design.durations import Durations, durations_from_frame
+from tiltakeval.design.durations import Durations
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimators.heterogeneity.survival.hazards import Risk, cross_fit_hazards
 from tiltakeval.estimators.heterogeneity.survival.transform import (
@@ -51,52 +50,6 @@ class _Grid:
     step: float
     at: tuple[int, ...]
     middle: bool
-
-
-def spell_outcomes_from_frame(
-    df: pd.DataFrame,
-    *,
-    treatment: str,
-    duration: str,
-    event: str | Sequence[str],
-    horizon: Sequence[int] | int,
-    measure: Measure = "restricted_mean",
-    exit: str | None = None,
-    covariates: str | Sequence[str] = (),
-    weight: str | None = None,
-    cluster: str | None = None,
-    subgroups: str | Sequence[str] | Mapping[str, str] = (),
-    comparison: str | float | int | bool | None = None,
-    exits: str | Mapping[str, str] | None = None,
-    censored: str | float | int | None = 0,
-    least_followed: float = 0.05,
-    time_unit: str = "months",
-    population: str = "file",
-    where: str = "prepared file",
-) -> SpellOutcomes:
-    """A file with a row a spell, as a cross-section for any estimator that takes one.
-
-    Columns as in ``durations_from_frame``; the rest as in `spell_outcomes`. Raises InputError.
-    """
-    spells = durations_from_frame(
-        df,
-        duration=duration,
-        event=event,
-        treatment=treatment,
-        covariates=covariates,
-        weight=weight,
-        cluster=cluster,
-        subgroups=subgroups,
-        comparison=comparison,
-        exits=exits,
-        censored=censored,
-        time_unit=time_unit,
-        population=population,
-        where=where,
-    )
-    return spell_outcomes(
-        spells, horizons=horizon, measure=measure, exit=exit, least_followed=least_followed
-    )
 
 
 def spell_outcomes(
