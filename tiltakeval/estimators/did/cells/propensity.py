@@ -93,8 +93,8 @@ def _first_step(own: Floats, other: Floats, share: float) -> Floats:
     both = own + other
     if len(independent(both)) < both.shape[0]:
         return np.zeros(both.shape[0])
-    step: Floats = np.linalg.solve(both, own[:, 0] - share * both[:, 0]) / (share * (1 - share))
-    return step
+    step = np.linalg.solve(both, own[:, 0] - share * both[:, 0])
+    return np.asarray(step / (share * (1 - share)), dtype=np.float64)
 
 
 def _judged(basis: Floats, coef: Floats, treated: int, weight: Floats, null: float) -> Propensity:
