@@ -31,7 +31,8 @@ def _facts(view: View, item: ReleasedCheck) -> dict[str, str]:
     first, last = message.get("month_from"), message.get("month_to")
     when = ""
     if first is not None and last is not None:
-        one = "controls.after" if first == last else "controls.between"
+        one = "controls.after" if first == last != 0 else "controls.between"
+        one = "controls.first" if last == 0 else one
         when = words(one, first=words.number(first), last=words.number(last))
     return {"outcome": view.outcome(str(message["outcome"])), "when": when}
 
@@ -56,5 +57,7 @@ def _drawn(view: View, item: ReleasedCheck) -> str:
     if item.status == "not_evaluated":
         return words("controls.drawn_not_evaluated", **facts)
     numbers = {name: words.number(item.message[name]) for name in ("found", "draws")}
-    key = "drawn_often" if item.status == "failed" else "drawn_seldom"
-    return words(f"controls.{key}", **numbers, **facts)
+    found = "often" if item.status == "failed" else "seldom"
+    found = "never" if item.message["found"] == 0 else found
+    start = words("controls.drawn", **numbers, **facts)
+    return f"{start} {words(f'controls.drawn_{found}', **numbers)}"
