@@ -20,7 +20,8 @@ _LEVEL_TEXT = {
     "cross_section": "A prepared file with one row a unit and declared columns.",
     "panel": "A prepared long file: a row a unit and period, month zero declared or in the file.",
     "staggered": "A roll-out: a prepared long file, a row a unit and period, each unit treated from "
-    "some period on or never. See [rollout-studies.md](rollout-studies.md).",
+    "some period on or never; also in doses, by predicted participation, or with treatment that ends. "
+    "See [rollout-studies.md](rollout-studies.md).",
     "rollout": "A roll-out over offices, on a register extract or on an invented register. See "
     "[register-rollouts.md](register-rollouts.md).",
     "durations": "Prepared spells: a row a spell. Takes estimators of curves, and of hazards, in which "
