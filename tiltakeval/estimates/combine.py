@@ -75,6 +75,8 @@ def linear(
     table = tidy(rows.assign(estimate=matrix[:, used] @ point[used]))
     fields: dict[str, Any] = {"attrition": estimates.attrition, "run": estimates.run}
     if estimates.influence is not None:
+        # a reference is zero whatever the sample: it has no influence
+        used &= (estimates.table["status"] != "reference").to_numpy()
         z = estimates.influence.columns(np.flatnonzero(used)) @ matrix[:, used].T
         influence = replace(
             estimates.influence, values={BLOCK: z}, rows={BLOCK: np.arange(len(table))}

@@ -18,10 +18,11 @@ PATH = "cumulated_path"
 
 
 def main_rows(view: View, population: str, **where: Any) -> Released:
-    """The rows of the first analysis of a population."""
+    """The rows of the first analysis of a population; that of the base period says nothing."""
     gate = view.material.estimates.select(population=population)
     first = gate.table["analysis"].iloc[0]
-    return gate.select(**{"analysis": first, "subgroup": "all", **where})
+    shown = [status for status in dict.fromkeys(gate.table["status"]) if status != "reference"]
+    return gate.select(**{"analysis": first, "subgroup": "all", "status": shown, **where})
 
 
 def starts(view: View) -> list[Block]:

@@ -88,7 +88,14 @@ class ExtendedTwoWay(Averages):
         ]
         groups = groups_of(design, len(plan))
         rows = Rows(
-            design, groups, self.balance, "g_minus_1", MISSING, asked=self.asked(design), keep=keep
+            design,
+            groups,
+            self.balance,
+            "g_minus_1",
+            MISSING,
+            asked=self.asked(design),
+            keep=keep,
+            one_base=never,
         )
         rows.notes |= said_of(design)
         clear = ~anticipating(design, self.anticipation, rows)

@@ -16,7 +16,7 @@ from tiltakeval.estimates.lockin import CUMULATED_UNIT
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.result import groups_of, result_of
-from tiltakeval.estimators.did.rows import Beside, Rows
+from tiltakeval.estimators.did.rows import Beside, Rows, reference_beside
 from tiltakeval.estimators.did.two_way.against import Weigh, against_cells
 from tiltakeval.estimators.did.two_way.columns import (
     Sample,
@@ -77,7 +77,7 @@ class TwoWayEventStudy:
     seed: int = 0
 
     def estimate(self, design: StaggeredPanel) -> Estimates:
-        """Rows ``effect_by_event_time`` (without the reference), their mean from 0 on
+        """Rows ``effect_by_event_time`` (the reference is zero), their mean from 0 on
         ``effect_over_event_times``, their sums ``cumulated_path``. Raises InputError."""
         return self._estimate(design)[0]
 
@@ -155,8 +155,11 @@ class TwoWayEventStudy:
         rows.scale = scale_of(self.errors, design, sample, found, groups)
         value = np.where(known, found.coef[columns.nuisance :], 0.0) @ maps[columns.nuisance :]
         out = []
+        before = int((events < reference).sum())
         column = np.cumsum(known) - 1
         for i, e in enumerate(events):
+            if i == before and known.any():
+                out.append(reference_beside(reference, whole))
             labels = {"term": "effect_by_event_time", "horizon": int(e)}
             j = column[i]
             out.append(

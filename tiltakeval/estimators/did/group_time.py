@@ -122,6 +122,7 @@ class GroupTimeATT(Averages):
             divisor,
             small=self.divisor == "leverage",
             asked=self.asked(design),
+            one_base=self.base == "universal",
         )
         for label, inside in levels_of(design):
             for k in range(len(design.outcome_names)):

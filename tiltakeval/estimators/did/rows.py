@@ -17,6 +17,8 @@ from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.chosen import Asked
 from tiltakeval.estimators.did.level import Fitted, Level, Support
 from tiltakeval.estimators.did.reasons import Why, why_of
+from tiltakeval.estimators.did.reference import TERM as REFERENCE_TERM
+from tiltakeval.estimators.did.reference import reference_of, reference_row
 from tiltakeval.estimators.did.two_way.kept import Kept, Regressed, joined
 from tiltakeval.estimators.numerics.groups import Groups
 
@@ -43,7 +45,8 @@ def levels_of(design: StaggeredPanel) -> Iterator[tuple[str, Bools]]:
 @dataclass(frozen=True)
 class Beside:
     """A row with its ``labels`` (term, horizon), estimate, influence ``z`` [size] by group and support;
-    or the reason there is no estimate. ``of`` is the regression whose coefficients make it."""
+    or the reason there is no estimate. ``of`` is the regression whose coefficients make it.
+    Or it is the row of the ``reference``."""
 
     labels: Mapping[str, Any]
     support: Support
@@ -51,6 +54,12 @@ class Beside:
     z: Floats | None = None
     reason: str = ""
     of: Regressed | None = None
+    reference: bool = False
+
+
+def reference_beside(event: int, support: Support) -> Beside:
+    """The row of the event time that is left out."""
+    return Beside({"term": REFERENCE_TERM, "horizon": event}, support, 0.0, reference=True)
 
 
 class Rows:
@@ -58,7 +67,8 @@ class Rows:
 
     With ``small`` averages count that cohorts' sizes are estimated without what errors of the effects
     add to it (`aggregate.averages`), which matters where clusters are few. ``asked`` are the user's
-    own averages. With ``keep`` regressions behind rows are in ``kept``.
+    own averages. With ``keep`` regressions behind rows are in ``kept``. With
+    ``one_base`` all cells of a cohort are measured from one period, which has a row (`reference`).
     """
 
     def __init__(
@@ -71,7 +81,9 @@ class Rows:
         small: bool = False,
         asked: Asked | None = None,
         keep: bool = False,
+        one_base: bool = False,
     ) -> None:
+        self.one_base = one_base
         self.keep, self.kept = keep, list[Kept]()
         self.design, self.groups, self.balance = design, groups, balance
         self.scale = np.sqrt((groups.count - 1) / groups.count) if divisor == "g" else 1.0
@@ -180,6 +192,8 @@ class Rows:
             status = "ok" if one.z is not None else "not_supported"
             counts = self._counts([one.support])
             record = {**common, **one.labels, "estimate": one.estimate, "status": status, **counts}
+            if one.reference:
+                record = {**common, **reference_row(int(one.labels["horizon"]))}
             self.records.append(record)
             if one.reason:
                 self.notes["not_supported"].append(
@@ -228,9 +242,15 @@ class Rows:
         noise = None
         if self.small and columns:
             noise = Noise(_root(z[:, : len(good)]), np.asarray(by_group, dtype=np.float64))
+        base = None
+        if self.one_base:
+            base = reference_of(design.periods, (one.cell for one in good), self.asked)
         for row in averages(
             known, size, balance=self.balance, mass=level.mass, noise=noise, asked=self.asked
         ):
+            if base is not None and row.term == REFERENCE_TERM and (row.event or 0) > base:
+                self.records.append({**common, **reference_row(base)})
+                base = None
             if row.reason:
                 key = "averages" if row.known else "not_supported"
                 where = {"subgroup": common["subgroup"], "outcome": common["outcome"], "cohort": ""}

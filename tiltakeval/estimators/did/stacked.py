@@ -100,7 +100,7 @@ class Stacked:
                 remedy="Ask for a shorter window.",
             )
         groups = groups_of(design, len(kept) * (self.before + self.after))
-        rows = Rows(design, groups, None, "g_minus_1", MISSING, keep=keep)
+        rows = Rows(design, groups, None, "g_minus_1", MISSING, keep=keep, one_base=True)
         rows.notes |= {
             "stacks": [_said(design, stack) for stack in kept],
             "estimand": _of(design, kept),

@@ -99,7 +99,11 @@ class TripleDifference:
         )
         groups = groups_of(design, len(plan), EXACT_BELOW, sections=True)
         rows = Rows(
-            design, groups, self.balance, "g_minus_1" if self.divisor == "g_minus_1" else "g"
+            design,
+            groups,
+            self.balance,
+            "g_minus_1" if self.divisor == "g_minus_1" else "g",
+            one_base=self.base == "universal",
         )
         rows.notes |= {"eligible": self.eligible, "comparisons_left_out": []}
         for label, inside in levels_of(design):

@@ -12,7 +12,7 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.reasons import Reason, Why
-from tiltakeval.estimators.did.rows import Beside
+from tiltakeval.estimators.did.rows import Beside, reference_beside
 from tiltakeval.estimators.did.two_way.cells import cell_level
 from tiltakeval.estimators.did.two_way.columns import Sample, dropped_of, sample_of
 from tiltakeval.estimators.did.two_way.fit import Block, regress
@@ -173,7 +173,10 @@ def pooled(
     value = found.coef @ maps
     kept = Regressed((Fit(sample.panel, blocks, owner),), maps)
     rows = []
+    reference = int(sample.periods[stacks[0].window[stacks[0].base]] - stacks[0].cohort)
     for j, e in enumerate(events):
+        if j == int((events < reference).sum()):
+            rows.append(reference_beside(reference, whole))
         labels = {"term": "effect_by_event_time", "horizon": int(e)}
         support = support_of(design, *sides[j])
         if known[j]:
