@@ -137,11 +137,11 @@ def _curve(
 
 
 def _level(axes: Axes, c: float, top: float, text: str) -> None:
-    """The level written on its contour, where it crosses the diagonal or leaves the drawing."""
-    both = c**2
-    d = 2 * both / (both + np.sqrt(both**2 + 4 * both))
-    if 0.03 * top < d < 0.97 * top:
-        axes.text(100 * d, 100 * d, text, fontsize=8.5, color=INK, va="center", ha="center",
+    """The level written on its contour near the upper edge, away from the yardsticks."""
+    y = 0.94 * top
+    d = c**2 / (c**2 + y)
+    if 0.04 * top < d < 0.96 * top:
+        axes.text(100 * d, 100 * y, text, fontsize=8.5, color=INK, va="center", ha="center",
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
 
 
