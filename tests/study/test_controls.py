@@ -160,3 +160,22 @@ def test_what_a_study_file_may_not_say(old: str, new: str, says: str) -> None:
     assert old in FILE
     with pytest.raises(InputErrors, match=re.escape(says)):
         parse_spec(FILE.replace(old, new, 1))
+
+
+def test_a_register_study_names_months_within_its_horizon(small_study: Path) -> None:
+    text = (small_study / "study.toml").read_text("utf-8")
+    control = """
+[[negative_control]]
+key = "soon"
+programme = "amo"
+outcome = "earnings_nok"
+months = [0, 3]
+subgroup = "sex=female"
+reason = { nb = "For tidlig.", en = "Too soon." }
+"""
+    (one,) = parse_spec(text + control).negative_control
+    assert one.months == (0, 3) and one.kind == "no_effect"
+    with pytest.raises(InputErrors, match="month 30 is beyond the horizon 24"):
+        parse_spec(text + control.replace("[0, 3]", "[0, 30]"))
+    with pytest.raises(InputErrors, match="months 3 to 0 can't be"):
+        parse_spec(text + control.replace("[0, 3]", "[3, 0]"))
