@@ -33,6 +33,7 @@ from tiltakeval.report.words import Words
 from tiltakeval.study.rollout_cohorts import cohorts_of, large_cohorts, take
 from tiltakeval.study.rollout_kinds import KINDS, TOLD_AS
 from tiltakeval.study.rollout_register import per_participant
+from tiltakeval.study.rollouts import told_run
 from tiltakeval.study.run import StudyResult, run_study, write_outputs
 from tiltakeval.study.spec import parse_spec
 from tiltakeval.study.spec_rollout import StaggeredStudy
@@ -157,6 +158,15 @@ def test_each_design_has_its_checks(
     assert spread.status == "passed" and 0.3 < float(spread.statistic or 0) < 1
     mean = intensity.estimates.select(analysis="main", term="effect_overall").table.iloc[0]
     assert abs(mean["estimate"] - 0.1) < 4 * mean["std_error"]
+
+
+def test_the_manifest_tells_no_small_counts(paths: StudyResult) -> None:
+    run = paths.manifest["analyses"]["main"]
+    assert isinstance(run["treatment_received"], int) and "crossing" not in run
+    told = told_run(
+        {"not_supported": [{"reason": "only 1 unit"}], "kept": [1, 2], "options": {"a": 1}}
+    )
+    assert told == {"not_supported": 1, "kept": [1, 2], "options": {"a": 1}}
 
 
 def test_groups_that_change_alike_are_kept_or_left_out_together() -> None:

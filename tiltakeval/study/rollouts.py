@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,8 @@ NO_DETAIL = (
     "treated_clusters",
     *("synthetic_fit", "synthetic_concentration", "comparisons_left_out"),
 )
+#: Counts in a run's notes that may be of few.
+UNTOLD = ("crossing", "unclear_changes", "outside_0_to_1")
 
 
 def run_rollout(
@@ -73,8 +76,23 @@ def run_rollout(
         ),
     ]
     checks = [tellable(check) for check in checks]
-    run = {**estimates.run, "trend_window": window}
+    run = {**told_run(estimates.run), "trend_window": window}
     return replace(with_robust(estimates, everybody, limits, window), run=run), checks
+
+
+def told_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest says of a run: lists of facts by cohort, period or unit (which may be small, or
+    estimates that a report hides) as their number, and counts of few units not at all."""
+    out: dict[str, Any] = {}
+    for name, value in run.items():
+        if name in UNTOLD:
+            continue
+        if isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+            value = len(value)
+        elif isinstance(value, Mapping):
+            value = {key: one for key, one in value.items() if key not in UNTOLD}
+        out[name] = value
+    return out
 
 
 def entry_checks(design: StaggeredPanel) -> list[Check]:
