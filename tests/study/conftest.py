@@ -48,6 +48,24 @@ parts = ["tests", "shrunk", "calibration", "sorted", "classification", "targetin
 [for_whom.policy]
 covariates = ["age", "education", "worked_24"]
 depth = 1
+[[negative_control]]
+key = "at_once"
+programme = "aft"
+outcome = "work_unsubsidised"
+months = [0, 0]
+reason = { nb = "Ingen registrerte er i arbeid.", en = "Nobody registered has a job." }
+[[negative_control]]
+key = "soon"
+programme = "aft"
+outcome = "earnings_nok"
+months = [0, 2]
+reason = { nb = "Tiltaket begynner senere.", en = "The programme begins later." }
+[[negative_control]]
+key = "later"
+programme = "aft"
+outcome = "earnings_nok"
+months = [9, 11]
+reason = { nb = "Til prøve.", en = "For a test." }
 [[hazard]]
 key = "elapsed"
 estimator = "grouped_hazard"

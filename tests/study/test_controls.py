@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from tiltakeval.errors import InputErrors
 from tiltakeval.estimators.weighting.aipw import AIPW
+from tiltakeval.report.words import Words
 from tiltakeval.study.controls import DRAWN, NO_EFFECT, control_checks, dealt_by_lot
 from tiltakeval.study.run import StudyResult, run_study, write_outputs
 from tiltakeval.study.spec import parse_spec
@@ -130,8 +132,8 @@ def test_those_drawn_are_like_participants_and_have_no_effect(folder: Path) -> N
     estimates = estimator.estimate(design, nuisance)
     quick = one.model_copy(update={"draws": 10})
     for seen, status in ((design, "passed"), (blind, "failed")):
-        (check,) = control_checks([quick], seen, estimator, estimates, nuisance, month=None,
-                                  level=0.05, seed=1, stages=Stages(show=False))  # fmt: skip
+        (check,) = control_checks([quick], seen, estimator, estimates, nuisance, analysis="main",
+                                  month=None, level=0.05, seed=1, stages=Stages(show=False))  # fmt: skip
         assert check.status == status
 
 
@@ -166,16 +168,101 @@ def test_a_register_study_names_months_within_its_horizon(small_study: Path) -> 
     text = (small_study / "study.toml").read_text("utf-8")
     control = """
 [[negative_control]]
-key = "soon"
+key = "again"
 programme = "amo"
 outcome = "earnings_nok"
 months = [0, 3]
 subgroup = "sex=female"
 reason = { nb = "For tidlig.", en = "Too soon." }
 """
-    (one,) = parse_spec(text + control).negative_control
+    *_, one = parse_spec(text + control).negative_control
     assert one.months == (0, 3) and one.kind == "no_effect"
     with pytest.raises(InputErrors, match="month 30 is beyond the horizon 24"):
         parse_spec(text + control.replace("[0, 3]", "[0, 30]"))
     with pytest.raises(InputErrors, match="months 3 to 0 can't be"):
         parse_spec(text + control.replace("[0, 3]", "[3, 0]"))
+    with pytest.raises(InputErrors, match="unknown outcome 'registered'"):
+        parse_spec(text + control.replace("earnings_nok", "registered"))
+    known = text.replace('"earnings_nok"]', '"earnings_nok", "registered"]')
+    same = control.replace("earnings_nok", "registered")
+    parse_spec(known + same)
+    with pytest.raises(InputErrors, match="everybody is registered in month 0"):
+        parse_spec(known + same.replace("[0, 3]", "[0, 0]"))
+
+
+def test_a_register_study_looks_for_them_month_by_month(
+    small_result: StudyResult, tmp_path: Path
+) -> None:
+    found = {c.scope["control"]: c for c in small_result.checks if c.key == NO_EFFECT}
+    assert found["at_once"].status == "not_evaluated"
+    assert found["at_once"].message["reason"] == "same_for_all"
+    soon, later = found["soon"], found["later"]
+    assert all(one.detail is None for one in found.values()) and soon.status == "passed"
+    table = small_result.estimates.table
+    rows = table[
+        (table.term == "effect")
+        & (table.programme == "aft")
+        & (table.outcome == "earnings_nok")
+        & (table.subgroup == "all")
+        & table.horizon.between(9, 11).fillna(False)
+    ]
+    assert len(rows) == 3
+    write_outputs(small_result, tmp_path)
+    pages = {
+        language: (tmp_path / "small" / f"report.{language}.html").read_text("utf-8")
+        for language in ("nb", "en")
+    }
+    same = "uten lønnstilskudd er likt for alle i måneden med vedtaket, så denne kontrollen viser"
+    assert f"Ingen registrerte er i arbeid. Men arbeid {same}" in pages["nb"]
+    # few earn anything so soon
+    assert re.search(
+        "The programme begins later. The effect on [^.]* can(&#39;|')t be calculated or shown",
+        pages["en"],
+    )
+    # influence stays behind: the interval is told by the p value
+    mean, error = float(rows.estimate.mean()), float(rows.std_error.sum()) / 3
+    half = mean / norm.isf(later.statistic / 2) * norm.isf(0.025)
+    assert 0.5 * 1.96 * error < abs(half) <= 1.02 * 1.96 * error
+    page, words = pages["en"], Words("en")
+    said = f"in months 9–11 is {words.amount(mean, 'NOK', signed=True)} "
+    assert said in page
+    low = re.search(rf"{re.escape(said)}[^\[]*\[(−?[0-9,]+),", page)
+    assert low is not None
+    shown = float(low[1].replace("−", "-").replace(",", ""))
+    assert shown == pytest.approx(mean - abs(half), abs=0.05 * abs(half))
+
+
+def test_what_is_the_same_for_everybody_shows_nothing(folder: Path) -> None:
+    from tiltakeval.study.designs import design_of
+    from tiltakeval.study.from_file import sample_frame
+
+    spec = parse_spec(FILE)
+    frame = sample_frame(spec, spec.sample[0], folder)
+    design = design_of(spec, spec.analysis[0], frame)
+    k, women = design.outcome_names.index("height"), frame["sex"].to_numpy() == "female"
+    flat = design.outcomes.copy()
+    flat[women, :, k] = 170.0
+    design = replace(design, outcomes=flat)
+    estimator = AIPW(target="att", seed=1)
+    nuisance = estimator.nuisance(design)
+    estimates = estimator.estimate(design, nuisance)
+    text = {"nb": "Ingen.", "en": "None."}
+    told = {"programme": "course", "outcome": "height"}
+    asked = [
+        NegativeControl(key="all", reason=text, **told),
+        NegativeControl(key="women", reason=text, subgroup="sex=female", **told),
+        NegativeControl(key="men", reason=text, subgroup="sex=male", **told),
+    ]
+    common = {"analysis": "main", "month": None, "level": 0.05, "seed": 1}
+    stages = Stages(show=False)
+    every, women_only, men = control_checks(
+        asked, design, estimator, estimates, nuisance, stages=stages, **common
+    )
+    assert every.status == men.status == "passed" and "reason" not in men.message
+    assert women_only.status == "not_evaluated" and women_only.statistic is None
+    lot = NegativeControl(key="lot", kind="drawn", draws=10, **told)
+    nobody = replace(design, outcomes=np.where(np.isfinite(flat), 1.0, np.nan).astype(np.float32))
+    (check,) = control_checks(
+        [lot], nobody, estimator, estimates, nuisance, stages=stages, **common
+    )
+    assert check.status == "not_evaluated" and check.message["reason"] == "same_for_all"

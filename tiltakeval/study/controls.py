@@ -20,7 +20,8 @@ from tiltakeval.study.spec_controls import NegativeControl
 from tiltakeval.study.stages import Stages
 
 NO_EFFECT, DRAWN = "negative_control", "drawn_programme"
-_COUNTS = ("n_treated", "n_comparison")
+#: Why a control isn't evaluated: the outcome is then the same for everybody.
+SAME = {"reason": "same_for_all"}
 
 
 def control_checks(
@@ -30,6 +31,7 @@ def control_checks(
     estimates: Estimates,
     nuisance: Nuisance | None,
     *,
+    analysis: str,
     month: int | None,
     level: float,
     seed: int,
@@ -40,7 +42,10 @@ def control_checks(
     ``negative_control``: the mean over the months of the effects in ``estimates``; ``statistic`` is the
     p value, fails below ``level``. ``drawn_programme``: in what share of the draws an effect is found at
     ``level``; fails where so many are improbable (below ``level``) with no effect. ``month`` is looked
-    at where a control names none. What can't be calculated is not evaluated.
+    at where a control names none. What can't be calculated is not evaluated, and neither is an outcome
+    that is the same for everybody in those months, which shows nothing (nobody who is registered has a
+    job in month 0, say). Checks hold no effects: ``message`` names the rows of ``analysis`` that do, as
+    far as they may be shown.
     """
     out = []
     for one in asked:
@@ -50,25 +55,48 @@ def control_checks(
         scope = {"control": one.key, "population": design.population, "programme": one.programme}
         if one.subgroup != "all":
             scope["subgroup"] = one.subgroup
-        if one.kind == "no_effect":
-            out.append(_no_effect(one, estimates, scope, months, level))
+        said: dict[str, Any] = {"analysis": analysis, "estimand": design.estimand}
+        said |= {"outcome": one.outcome}
+        if months[0] is not None:
+            said |= {"month_from": months[0], "month_to": months[1]}
+        if same_for_all(one, design, months):
+            stages.say(f"{one.key}: {one.outcome} is the same for everybody in those months")
+            key = NO_EFFECT if one.kind == "no_effect" else DRAWN
+            common: dict[str, Any] = {"key": key, "scope": scope, "threshold": level}
+            out.append(Check(status="not_evaluated", message={**said, **SAME}, **common))
+        elif one.kind == "no_effect":
+            out.append(_no_effect(one, estimates, scope, said, months, level))
         else:
-            out.append(_drawn(one, design, estimator, nuisance, scope, months, level, seed, stages))
+            made = _drawn(one, design, estimator, nuisance, months, level, seed, stages)
+            out.append(replace(made, scope=scope, message={**said, **made.message}))
     return out
 
 
-def _about(one: NegativeControl, months: tuple[int | None, int | None]) -> dict[str, Any]:
-    """What the report says of the control."""
-    said: dict[str, Any] = {"outcome": one.outcome}
-    if months[0] is not None:
-        said |= {"month_from": months[0], "month_to": months[1]}
-    return said
+def same_for_all(
+    one: NegativeControl, design: CrossSection, months: tuple[int | None, int | None]
+) -> bool:
+    """Whether participants and those without a programme have one value of the outcome each month."""
+    inside = (design.weight > 0) & np.isin(design.arm, (0, design.arms.index(one.programme)))
+    name, _, level = one.subgroup.partition("=")
+    if name in design.subgroups:
+        group = design.subgroups[name]
+        codes = [code for code, known in enumerate(group.levels) if known == level]
+        inside &= np.isin(group.codes, codes)
+    k = design.outcome_names.index(one.outcome)
+    rows = np.flatnonzero(inside)
+    for t in _at(design, months):
+        y = design.outcomes[rows, t, k]
+        y = y[np.isfinite(y)]
+        if y.size and y.min() != y.max():
+            return False
+    return True
 
 
 def _no_effect(
     one: NegativeControl,
     estimates: Estimates,
     scope: dict[str, str],
+    said: dict[str, Any],
     months: tuple[int | None, int | None],
     level: float,
 ) -> Check:
@@ -83,20 +111,20 @@ def _no_effect(
     if months[0] is not None:
         rows = rows[rows["horizon"].between(*months).fillna(False)]
     at = rows.index[rows["estimate"].notna()].to_numpy()
-    said = _about(one, months)
-    detail = rows[["outcome", "horizon", "unit", "estimate", "std_error", *_COUNTS]]
-    common: dict[str, Any] = {"key": NO_EFFECT, "scope": scope, "threshold": level, "message": said}
-    common |= {"detail": detail.reset_index(drop=True), "counts": _COUNTS}
+    common: dict[str, Any] = {"key": NO_EFFECT, "scope": scope, "threshold": level}
     if not at.size or estimates.influence is None:
-        return Check(status="not_evaluated", **common)
+        return Check(status="not_evaluated", message=said, **common)
     influence = estimates.influence
     mean = np.array([table.loc[at, "estimate"].to_numpy(dtype=float).mean()])
     z = influence.columns(at).mean(axis=1, keepdims=True)
     found = wald(mean, z, float(table.loc[at, "n_treated"].min()), influence.form)
     if found is None:
-        return Check(status="not_evaluated", **common)
+        return Check(status="not_evaluated", message=said, **common)
     return Check(
-        status="failed" if found.p_value < level else "passed", statistic=found.p_value, **common
+        status="failed" if found.p_value < level else "passed",
+        statistic=found.p_value,
+        message={**said, "df_residual": found.residual},
+        **common,
     )
 
 
@@ -105,17 +133,15 @@ def _drawn(
     design: CrossSection,
     estimator: Any,
     nuisance: Nuisance | None,
-    scope: dict[str, str],
     months: tuple[int | None, int | None],
     level: float,
     seed: int,
     stages: Stages,
 ) -> Check:
     """The programme dealt by lot among people without one, ``draws`` times, estimated anew each time."""
-    said = _about(one, months)
-    common: dict[str, Any] = {"key": DRAWN, "scope": scope, "threshold": level}
+    common: dict[str, Any] = {"key": DRAWN, "threshold": level}
     if nuisance is None or not hasattr(estimator, "nuisance"):
-        return Check(status="not_evaluated", message=said, **common)
+        return Check(status="not_evaluated", **common)
     found = 0
     rng = np.random.default_rng([seed, sum(one.key.encode())])
     own = {"placebo": False, "bands": False, "contrasts": "none"}
@@ -128,12 +154,12 @@ def _drawn(
             found += int((row["p_value"] < level).any())
     except InputError as error:
         stages.say(f"{one.key} can't be made (not released): {error}")
-        return Check(status="not_evaluated", message=said, **common)
+        return Check(status="not_evaluated", **common)
     improbable = float(stats.binom.sf(found - 1, one.draws, level)) < level
     return Check(
         status="failed" if improbable else "passed",
         statistic=found / one.draws,
-        message={**said, "draws": one.draws, "found": found},
+        message={"draws": one.draws, "found": found},
         **common,
     )
 
@@ -153,7 +179,7 @@ def dealt_by_lot(
     """
     a = design.arms.index(one.programme)
     k = design.outcome_names.index(one.outcome)
-    at = [t for t, h in enumerate(design.horizons) if months[0] is None or _inside(h, months)]
+    at = _at(design, months)
     if not at:
         raise InputError("the design has none of the months", where=one.key)
     y = design.outcomes[:, at, k].astype(np.float64).mean(axis=1)
@@ -186,6 +212,11 @@ def dealt_by_lot(
         placebo_horizons=(),
         censor_weight=None,
     )
+
+
+def _at(design: CrossSection, months: tuple[int | None, int | None]) -> list[int]:
+    """Positions of the months in the design; of all where none is named."""
+    return [t for t, h in enumerate(design.horizons) if months[0] is None or _inside(h, months)]
 
 
 def _inside(horizon: int | None, months: tuple[int | None, int | None]) -> bool:

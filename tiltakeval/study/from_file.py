@@ -148,6 +148,7 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
                     estimators[analysis.key],
                     done.estimates,
                     done.nuisance,
+                    analysis=analysis.key,
                     month=None,
                     level=spec.checks.placebo_level,
                     seed=spec.seed,

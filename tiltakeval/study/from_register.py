@@ -239,6 +239,7 @@ def negative_controls(
             estimator,
             done.estimates,
             done.nuisance,
+            analysis=analysis.key,
             month=summary_month(spec),
             level=spec.checks.placebo_level,
             seed=spec.seed,

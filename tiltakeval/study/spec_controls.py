@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.study.spec_parts import Slug, Table, Text, repeated
 
+#: The outcome that is the same for all in month 0 by the definition of the population.
+REGISTERED = "registered"
+
 
 class NegativeControl(Table):
     """A programme that can't affect an outcome, in a group, in some months: an effect found there is
@@ -94,5 +97,13 @@ def control_errors(
         elif last is not None and one.months is not None and one.months[1] > last:
             errors.append(
                 InputError(f"month {one.months[1]} is beyond the horizon {last}", where=where)
+            )
+        elif one.outcome == REGISTERED and one.months == (0, 0):
+            errors.append(
+                InputError(
+                    "everybody is registered in month 0, so that no effect can be found",
+                    where=where,
+                    remedy="Name a later month, or another outcome.",
+                )
             )
     return errors
