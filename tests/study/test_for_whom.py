@@ -149,6 +149,28 @@ def test_hidden_factors_are_bounded_for_the_averages_shown(found) -> None:
     assert a.detail.n_treated.iloc[0] == counts["a"] == (whole.arm[inside] == 1).sum()
 
 
+def test_effects_on_participants_are_those_of_the_estimator() -> None:
+    spec = ForWhom(key="w", outcome="y", programmes=("a", "b"), target="treated")
+    one, whole = asked(spec), design()
+    estimates, checks, _ = for_whom(one, whole, None, threshold=4, draws=99, stages=QUIET)
+    table = estimates.table
+    assert set(table.population) == {"all:treated"}
+    assert one.heterogeneity.target == "treated"
+    estimator = replace(one.heterogeneity, compare=("none", "a", "b"), parts=())
+    last = replace(whole, outcomes=whole.outcomes[:, 2:], horizons=(2,))
+    direct = estimator.estimate(last)
+    keys = ["programme", "term", "subgroup"]
+    both = table.merge(direct.table, on=keys, suffixes=("", "_direct"))
+    both = both[both.term == "effect"]
+    assert len(both) == 10
+    np.testing.assert_allclose(both.estimate, both.estimate_direct, rtol=1e-9)
+    a = table[(table.term == "effect") & (table.programme == "a")].set_index("subgroup")
+    assert abs(a.estimate["age=young"] - 1) < 4 * a.std_error["age=young"]
+    hidden = {c.scope["programme"]: c for c in checks if c.key == "sensitivity"}
+    assert hidden["a"].message["robustness_value_interval"] > 0.05
+    assert hidden["b"].message["robustness_value_interval"] == 0
+
+
 def test_the_analysis_lends_its_propensities_and_nothing_changes() -> None:
     spec = ForWhom(key="w", outcome="y", programmes=("a", "b"), parts=("tests",))
     one, whole = asked(spec), design(1_500)
@@ -281,6 +303,21 @@ def test_the_page_has_every_part_in_both_languages(written: Path) -> None:
     assert answer and answer[0].count("work differently") == 1
 
 
+def test_the_page_says_when_it_is_about_participants(offers: Path, tmp_path: Path) -> None:
+    text = FILE.partition("[for_whom.policy]")[0].replace(
+        'key = "groups"', 'key = "groups"\ntarget = "treated"\nparts = ["tests", "targeting"]'
+    )
+    (tmp_path / "study.toml").write_text(text, "utf-8")
+    (tmp_path / "rows.csv").write_bytes((offers / "rows.csv").read_bytes())
+    write_outputs(run_study(tmp_path, progress=False), tmp_path / "out")
+    folder = tmp_path / "out" / "offers"
+    en, nb = section(folder, "en"), section(folder, "nb")
+    assert "The numbers are about those who got " in en and "Average for those who got" in en
+    assert "All numbers are about the same persons" not in en and "What if places" not in en
+    assert "Tallene gjelder dem som fikk " in nb and "Hvis vi rangerer dem som fikk" in nb
+    assert "Gjennomsnitt for alle" not in nb and "i gjennomsnitt for alle" not in nb
+
+
 def test_what_is_released_holds_no_small_cell(written: Path) -> None:
     table = pd.read_csv(written / "for_whom.csv")
     counts = table[["n_treated", "n_comparison", "n_clusters"]]
@@ -351,6 +388,9 @@ def test_the_truth_is_of_those_who_could_have_entered_all(small_result: StudyRes
         ("depth = 2", 'depth = 2\nfairness = "no_loss"\nfairness_by = "sx"', "Did you mean 'sex'"),
         ("depth = 2", "depth = 2\ncapacity = { course = -1 }", "fewer than no places"),
         ("depth = 2", "depth = 9", "at most 3"),
+        ('outcome = "pay"', 'outcome = "pay"\ntarget = "treated"', "not about participants"),
+        ('outcome = "pay"', 'outcome = "pay"\ntarget = "overlap"', "target"),
+        ('key = "groups"', 'key = "groups"\noptions = { target = "treated" }', "isn't among"),
         ('covariates = ["x", "young"]\ndepth', "depth", "'covariates' is missing"),
     ],
 )

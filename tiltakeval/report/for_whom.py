@@ -10,7 +10,7 @@ from tiltakeval.disclosure.release import Released
 from tiltakeval.report.blocks import Block, Bullets, Panel, Panels, Para, Sub, Table
 from tiltakeval.report.for_whom_figures import group_forest
 from tiltakeval.report.for_whom_policy import needed, rules
-from tiltakeval.report.for_whom_predicted import predicted
+from tiltakeval.report.for_whom_predicted import of_whom, predicted
 from tiltakeval.report.for_whom_truth import known, true_text
 from tiltakeval.report.hidden import KEY as HIDDEN
 from tiltakeval.report.hidden import contours, sentences
@@ -48,7 +48,8 @@ def for_whom(view: View) -> list[Block]:
             *rules(view, part, base, str(analysis)),
         ]
     made = [Para(text) for text in _not_made(view)]
-    intro = [Para(words("for_whom.label"), "lead"), Para(words("for_whom.intro"))]
+    kinds = [of_whom(gate.select(population=p), "for_whom.intro") for p in set(table["population"])]
+    intro = [Para(words("for_whom.label"), "lead"), Para(words(max(kinds)))]
     return [*intro, *blocks, *made, *needed(view)]
 
 
@@ -99,7 +100,7 @@ def _about(view: View, part: Released, base: str, analysis: str) -> list[Block]:
     words, keys = view.words, programmes(view, part)
     average = part.select(term="effect", subgroup="all")
     table = average.table.set_index("programme", drop=False)
-    key = "for_whom.about" if len(keys) > 1 else "for_whom.about_one"
+    key = of_whom(part, "for_whom.about" if len(keys) > 1 else "for_whom.about_one")
     names = words.listed([view.short(p) for p in keys])
     blocks: list[Block] = [Para(words(key, programmes=names))]
     few = [
@@ -127,7 +128,7 @@ def _about(view: View, part: Released, base: str, analysis: str) -> list[Block]:
     columns = ["table.programme", "for_whom.average", "table.n_treated"]
     columns[2:2] = [] if true is None else ["for_whom.truth"]
     heads = [words(view.text(name), unit=words.unit(unit)) for name in columns]
-    caption = words("for_whom.caption_average", title=title_of(view, part))
+    caption = words(of_whom(part, "for_whom.caption_average"), title=title_of(view, part))
     return [*blocks, Table(caption, heads, lines)]
 
 
@@ -186,7 +187,7 @@ def _groups(view: View, part: Released) -> list[Block]:
         ("bar", words("for_whom.legend_own")),
         ("line", words("for_whom.legend_joint")),
         ("diamond", words("for_whom.legend_shrunk")),
-        ("dashed", words("for_whom.legend_average")),
+        ("dashed", words(of_whom(part, "for_whom.legend_average"))),
     ]
     if any(found is not None for found in true.values()):
         legend.append(("tick", words("for_whom.legend_truth")))

@@ -34,6 +34,12 @@ def predicted(view: View, part: Released) -> list[Block]:
     return [Sub(view.words("for_whom.predicted_head"), 4), *blocks] if blocks else []
 
 
+def of_whom(part: Released, key: str) -> str:
+    """The key of a text that says whom the numbers are about: all, or participants."""
+    treated = part.table["population"].astype(str).str.endswith(":treated").any()
+    return f"{key}_treated" if treated else key
+
+
 def _programmes(view: View, table: pd.DataFrame) -> list[str]:
     there = set(table["programme"]) - {"all"}
     known = [key for key in view.programmes if key in there]
@@ -98,7 +104,7 @@ def _sorted(view: View, part: Released) -> list[Block]:
     caption = f"{words('for_whom.caption_predicted')}. {upper_first(unit)}."
     legend = [
         ("bar", words("for_whom.legend_own")),
-        ("dashed", words("for_whom.legend_average")),
+        ("dashed", words(of_whom(part, "for_whom.legend_average"))),
     ]
     return [*blocks, Panels(caption, panels, legend)]
 
@@ -184,7 +190,10 @@ def _targeting(view: View, part: Released) -> list[Block]:
             said.append((upper_first(name), words(f"for_whom.ranking_{'yes' if good else 'no'}")))
     unit = words.unit(str(next(iter(gates.values())).table["unit"].iloc[0]))
     caption = f"{words('for_whom.caption_targeting')}. {upper_first(unit)}."
-    blocks: list[Block] = [Para(words("for_whom.targeting")), Panels(caption, panels)]
+    blocks: list[Block] = [
+        Para(words(of_whom(part, "for_whom.targeting"))),
+        Panels(caption, panels),
+    ]
     return [*blocks, *([Bullets(said)] if said else [])]
 
 

@@ -47,14 +47,17 @@ def prepared(
     parts = tuple(part for part in spec.parts if part not in (*PREDICTED, "hidden"))
     if set(spec.parts) & set(PREDICTED) and "calibration" not in parts:
         parts += ("calibration",)
-    heterogeneity = build("heterogeneity", **{**base, **spec.options, "parts": parts})
+    own = {"parts": parts, "target": spec.target}
+    heterogeneity = build("heterogeneity", **{**base, **spec.options, **own})
     policy = None
     if spec.policy is not None:
         asked, least = spec.policy, max(LEAST, threshold)
-        own = {name: getattr(heterogeneity, name) for name in ("seed", "level", "cluster", "folds")}
+        same = {
+            name: getattr(heterogeneity, name) for name in ("seed", "level", "cluster", "folds")
+        }
         policy = build(
             "policy",
-            **own,
+            **same,
             depth=asked.depth,
             capacity=None if asked.capacity == "none" else asked.capacity,
             fairness=asked.fairness,

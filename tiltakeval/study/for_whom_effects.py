@@ -76,17 +76,18 @@ def _safe(
     """The lines without indicators that few in a group may have, or may lack.
 
     With weights w of at most W, a weighted mean m over a part ``share`` of the weight of those ``known``
-    (with a prediction) rests on at least m share sum(w) / W units.
+    (with a prediction) and described rests on at least m share sum(w) / W units.
     """
     x, w = scores.x, scores.weight
     binary = {name for j, name in enumerate(scores.names) if set(np.unique(x[:, j])) <= {0.0, 1.0}}
-    units = share * w[known].sum() / w.max()
+    described = (w * known)[:, None] * scores.counted
+    units = dict(zip(scores.arms[1:], share * described.sum(axis=0) / w.max()))
     least = max(threshold, LEAST)
     lost = {
         (row["programme"], row["outcome"])
         for row, mean in zip(lines.labels, lines.theta)
         if row["outcome"] in binary
         and row["term"] != "mean_difference"
-        and not min(mean, 1.0 - mean) * units >= least
+        and not min(mean, 1.0 - mean) * units[row["programme"]] >= least
     }
     return _some(lines, [(r["programme"], r["outcome"]) not in lost for r in lines.labels])

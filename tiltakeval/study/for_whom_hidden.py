@@ -13,6 +13,7 @@ from tiltakeval.estimates.check import Check
 from tiltakeval.estimators.heterogeneity.scores import UnitScores
 from tiltakeval.estimators.weighting.aipw import AIPW
 from tiltakeval.estimators.weighting.nuisance import Nuisance
+from tiltakeval.estimators.weighting.targets import TargetName
 from tiltakeval.study.spec_for_whom import ForWhom
 from tiltakeval.study.stages import Stages
 
@@ -37,7 +38,8 @@ def hidden_checks(
         return []
     scope = {"population": one.population, "analysis": spec.key}
     joint, own = _common(one, scores, nuisance)
-    plain = replace(options, target="ate", contrasts="none", placebo=False, bands=False, seeds=1)
+    target: TargetName = "att" if scores.target == "treated" else "ate"
+    plain = replace(options, target=target, contrasts="none", placebo=False, bands=False, seeds=1)
     try:
         estimates = plain.estimate(joint, own)
         found = sensitivity(design=joint, nuisance=own, estimates=estimates, level=options.level)

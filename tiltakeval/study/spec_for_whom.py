@@ -71,8 +71,8 @@ class Policy(Table):
 
 class ForWhom(Table):
     """Whether effects differ between people, and what rules that use it would be worth: on the units
-    that could have entered every programme, with the units, covariates and outcomes of an analysis.
-    Decision support, about groups."""
+    that could have entered every programme, or the participants among them, with the units, covariates
+    and outcomes of an analysis. Decision support, about groups."""
 
     key: Slug = Field(description="name in results")
     analysis: Slug | None = Field(
@@ -81,6 +81,11 @@ class ForWhom(Table):
     outcome: str = Field(description="one of the analysis's outcomes")
     horizon: int | None = Field(
         None, ge=0, description="month of the outcome; left out: the summary month"
+    )
+    target: Literal["common", "treated"] = Field(
+        "common",
+        description="whom effects are of, among those who could have entered every programme: common, "
+        "all of them; treated, each programme's own participants (then without policy)",
     )
     cumulated: bool = Field(
         False, description="the sum over months 0 to the horizon in place of that month"
@@ -127,6 +132,14 @@ class ForWhom(Table):
             twice = repeated(list(getattr(self, name)))
             if twice:
                 raise ValueError(InputError(f"'{twice}' is named twice", where=name))
+        if self.target == "treated" and self.policy is not None:
+            raise ValueError(
+                InputError(
+                    "rules are about everybody who could have entered, not about participants",
+                    where="target",
+                    remedy='Leave out policy, or say target = "common".',
+                )
+            )
         if self.cumulated and self.horizon == 0:
             raise ValueError(InputError("a sum over one month is that month", where="cumulated"))
         return self
