@@ -25,7 +25,7 @@ COLUMNS = {"outcome": "outcome", "unit": "unit", "period": "period", "dose": "do
 
 
 def rows(found, term: str) -> pd.DataFrame:
-    table = found.table
+    table = found.table[found.table.status != "reference"]
     return table[(table.term == term) & (table.subgroup == "all")]
 
 

@@ -36,7 +36,7 @@ PEERS = {
 
 
 def rows(found, term: str) -> pd.DataFrame:
-    table = found.table
+    table = found.table[found.table.status != "reference"]
     return table[(table.term == term) & (table.subgroup == "all")].set_index("horizon")
 
 
