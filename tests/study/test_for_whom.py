@@ -323,6 +323,11 @@ def test_what_is_released_holds_no_small_cell(written: Path) -> None:
     counts = table[["n_treated", "n_comparison", "n_clusters"]]
     assert not ((counts > 0) & (counts < 4)).to_numpy().any()
     assert "rare" not in set(table.outcome)  # seven persons have it
+    moved = table[table.term.isin(["place_gained", "place_lost"])]
+    assert set(moved.period) == {"places_moved"}
+    hidden = moved.assign(hidden=moved.status == "suppressed")
+    keys = ["population", "programme", "subgroup"]
+    assert (hidden.groupby(keys)["hidden"].nunique() == 1).all()  # one hides the other
     shares = table[table.term.isin(["transition", "place_gained", "place_lost", "policy_share"])]
     shown = shares[shares.estimate.notna()]
     assert not (shown.n_treated < 10).any()

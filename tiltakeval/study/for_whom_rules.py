@@ -25,6 +25,8 @@ from tiltakeval.study.spec_for_whom import ForWhom
 
 #: The check that holds the tree, and the estimand of rows on rules.
 TREE, RULES = "policy_tree", "assignment_rule"
+#: The key that places gained and places lost share.
+PLACES = "places_moved"
 
 
 def fitting(policy: policies.Policy, spec: ForWhom, scores: UnitScores) -> policies.Policy:
@@ -94,9 +96,11 @@ def tree_check(
 
 def apart(found: Estimates) -> Estimates:
     """Rows on rules with keys of their own, and each kind of move too: who would move isn't who took
-    part, and one kind's small count says nothing of another's, so none hides the other's rows."""
+    part, and one kind's small count says nothing of another's, so none hides the other's rows. But
+    places gained and lost share a key: their difference is that of the places, which are told."""
     kind = found.table["term"].str.removeprefix("effect_of_")
     moves = kind.where(kind.isin([*KINDS, UNAFFECTED, "policy_share"]), "")
+    moves = moves.replace({"place_gained": PLACES, "place_lost": PLACES})
     return Estimates(found.table.assign(estimand=RULES, period=moves))
 
 
