@@ -58,8 +58,10 @@ def test_truth_stands_beside_with_the_same_keys(small_result: StudyResult) -> No
     both = found.merge(small_result.truth.select(term="effect").table, on=keys)
     assert len(both) == len(found)
     where = {"programme": "aft", "outcome": "work_unsubsidised", "subgroup": "all"}
-    months = small_result.truth.select(term="effect", **where).table
     total = small_result.truth.select(term="cumulated", period="0-24", **where).table
+    months = small_result.truth.select(
+        term="effect", population=total["population"].item(), **where
+    ).table
     assert total["estimate"].tolist() == pytest.approx([months["estimate"].sum()])
 
 
