@@ -31,6 +31,7 @@ def four_programmes(text: str) -> str:
     text = re.sub(r"(?s)arms = \[\n.*?\]", FOUR, text)
     text = re.sub(r'\[\[contrast\]\]\nprogramme = "\w+"\nagainst = "ips"\n', "", text)
     text = text.replace(', "hoyere_utdanning",\n]', "\n]")
+    text = text.replace('programme = "hoyere_utdanning"', 'programme = "fag_og_yrkesopplaering"')
     return re.sub(r"(?s)\[base.conditions.ips\]\n.*?\n", "", text)
 
 
