@@ -23,6 +23,8 @@ FACTS = (
 )
 #: Blocks that say nothing of persons: no yardstick for motivation or health.
 NO_YARDSTICK = ("calendar",)
+#: Outside these a factor's strength is told as less or more: nobody can tell 40 times from 120.
+LITTLE, MANY = 0.05, 20
 #: Most yardsticks in the table below a drawing.
 MOST = 12
 _BENCHMARK = ["benchmark", "benchmark_treatment_share", "benchmark_outcome_share"]
@@ -96,8 +98,12 @@ def hidden_line(view: View, item: ReleasedCheck) -> tuple[str, bool]:
         return words("checks.hidden_share", percent=_percent(share, view), **facts), True
     times = float(message["times"])
     facts["block"] = _block(view, str(message["benchmark"]))
+    if times < LITTLE:
+        return words("checks.hidden_little", percent=view.words.number(100 * LITTLE), **facts), True
     if times < 0.995:
         return words("checks.hidden_part", percent=_percent(times, view), **facts), True
+    if times > MANY:
+        return words("checks.hidden_many", times=words.number(MANY), **facts), True
     shown = words.number(times, 1 if times < 10 else 0)
     return words("checks.hidden_times", times=shown, **facts), True
 
