@@ -272,11 +272,11 @@ def test_regressions_are_those_on_dummies_with_weights_and_gaps(missing: float) 
     np.testing.assert_allclose(moved, told, atol=1e-9)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [k for k in KEYS if k not in ("did_imputation", "two_stage")])
 def test_influence_is_the_derivative_by_each_units_weight(key: str) -> None:
+    """Of the two left out, treated rows' part is measured from an average: the regression on dummies
+    above holds their errors."""
     design = moving(make_rollout(60, seed=2, missing=0.1))
-    if key in ("did_imputation", "two_stage"):
-        pytest.skip("treated rows' part is measured from an average: see the regression on dummies")
     options = {"before": 2, "after": 1} if key == "stacked" else {}
     full = run(design, key, **options)
     ok = np.flatnonzero(full.table.status == "ok")
