@@ -100,6 +100,7 @@ def test_register_notebook_agrees_with_the_command_line(
         (r"(?s)programmes = \[\n.*?\]", 'programmes = ["aft", "amo"]\nleast = 20'),
         (r"horizon = 24\n", 'horizon = 24\nparts = ["tests", "shrunk", "calibration"]\n'),
         (r"(?s)\[\[contrast\]\]\n.*?\n\n", ""),
+        (r"(?s)\[\[negative_control\]\]\n.*?\n\n", ""),
         (r"draws = 999", "draws = 199"),
         (r"comparison_units = [\d_]+", "comparison_units = 6_000"),
         (r'covariates = \["standard"\]', 'covariates = ["lean"]'),
