@@ -7,7 +7,7 @@ month 12); effects on the mean time to a job up to month 12 of all, by subgroup 
 participants: 2,000 units and three arms, effects on each programme's participants by subgroup.
 none and varied: 1,000 units and three arms without heterogeneity and with: how often tests of equal
 effects between clusters of predicted effects reject at 5 %, by kind of test and of cluster.
-Rows are kept in benchmarks/work/scores_truth.csv (the command resumes there); figures in
+Rows are kept beside the other benchmarks' (the command resumes there); figures in
 benchmarks/results/scores_truth.json.
 """
 

@@ -381,3 +381,23 @@ def test_two_way_clusters() -> None:
     nuisance, estimates = fitted(design, cluster="person_office")
     out = bounds(design, nuisance, estimates).robustness()
     assert np.isfinite(out["robustness_value_interval"]).all()
+
+
+def test_an_effect_is_clear_to_a_hidden_factor_where_its_interval_is() -> None:
+    """Shifted so that zero lies between the ends of the one-sided and the two-sided interval."""
+    design = make_design(600, months=1, arms=2, recurring=False)
+    _, estimates = fitted(design)
+    row = estimates.table[(estimates.table.subgroup == "all") & (estimates.table.term == "effect")]
+    row = row.iloc[0]
+    for errors, clear in ((1.8, False), (2.1, True)):
+        shift = (errors * row.std_error - row.estimate) * (design.arm == 1)
+        moved = design.outcomes.copy()
+        moved[:, :, 0] += shift[:, None]
+        shifted = replace(design, outcomes=moved)
+        estimator = build("aipw_att")
+        again = estimator.nuisance(shifted)
+        (check,) = sensitivity(
+            design=shifted, nuisance=again, estimates=estimator.estimate(shifted, again)
+        )
+        assert check.message["outcome"] == row.outcome
+        assert (check.message["robustness_value_interval"] > 0) == clear

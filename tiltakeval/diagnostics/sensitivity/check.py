@@ -40,7 +40,8 @@ def sensitivity(
 
     Effects on whole target populations; ``judged`` names the month and the outcomes looked at (default:
     the last month with effects, all outcomes). ``statistic`` is the robustness value of the first
-    outcome. ``message`` says of that outcome: ``robustness_value_interval`` (one-sided at ``level``),
+    outcome. ``message`` says of that outcome: ``robustness_value_interval`` (0 where the interval
+    at ``level``, two-sided as in the tables of effects, holds 0),
     ``benchmark``, the block of covariates that as a yardstick makes the effect look weakest, the shares
     ``benchmark_outcome_share`` and ``benchmark_treatment_share`` it explains, ``times``: how many times
     as strong an unseen factor must be to take the effect's interval to zero; ``odds_ratio``, the factor
@@ -66,7 +67,7 @@ def sensitivity(
             estimates,
             lambdas=LAMBDAS,
             where={**where, "outcome": main},
-            level=level,
+            level=(1 + level) / 2,
         ).breaking
         for keys, _ in bounded.table.groupby(PAIR, sort=False):
             pair = dict(zip(PAIR, keys))
@@ -107,7 +108,7 @@ def _check(
     pair: dict[str, Any],
     level: float,
 ) -> Check:
-    values = bounded.robustness(level=level)
+    values = bounded.robustness(level=(1 + level) / 2)  # clear is said of two-sided intervals
     order = [k for k in design.outcome_names if k in set(values["outcome"])]
     values = values.set_index("outcome").loc[order].reset_index()
     main = values.iloc[0]

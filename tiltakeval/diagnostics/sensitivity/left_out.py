@@ -58,7 +58,7 @@ def blocks_left_out(
     ``outcome_share`` and ``weight_share``, what a factor as strong as the block would explain (0 where
     leaving it out gains); ``rho`` how far the block's two parts go together (-1 to 1);
     ``bias`` what a factor that strong, at worst, would cause; ``times`` and ``times_interval`` how many
-    times as strong a factor must be for the bound, or its one-sided confidence bound at ``level``, to
+    times as strong a factor must be for the bound, or the end of its interval at ``level``, to
     reach zero (infinite for a block that explains nothing).
 
     Both fits are made here by ridge and logit on the nuisance's columns, whatever the estimator's
@@ -82,7 +82,7 @@ def blocks_left_out(
     dropped = [columns_of(at, nuisance.sources, columns=columns) for at in named.values()]
     options = options_of(estimates)
     found = _refits(design, nuisance, effects, [(), *dropped], options, whole)
-    point, interval = bounded.to_null(level=level)
+    point, interval = bounded.to_null(level=(1 + level) / 2)  # an end of the two-sided interval
     degrees = np.asarray(row_degrees(effects, nuisance.groups.count), dtype=np.float64)
     t = stats.t.ppf(0.5 + level / 2, degrees)
     first = found[0]
