@@ -144,6 +144,7 @@ def test_numbers_follow_the_language():
     assert en.number(-12345.67, 1) == "\u221212,345.7"
     assert nb.interval(0.011, 0.073, "share") == "[1,1; 7,3]"
     assert en.interval(0.011, np.nan, "share") == "[1.1, open]"
+    assert en.interval(-1234.0, 56.0, "nok") == "[−1,234 to 56]"
     assert nb.number(-0.001, 1) == "0,0"
     assert nb.amount(1234.4, "NOK") == "1\u202f234"
     assert nb.unit("NOK") == "kroner"

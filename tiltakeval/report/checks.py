@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiltakeval.disclosure.release import ReleasedCheck
 from tiltakeval.report.balance import OVERLAP
 from tiltakeval.report.blocks import Block, Bullets, Para, Sub, Table
 from tiltakeval.report.controls import controls
@@ -37,7 +38,7 @@ def checks(view: View) -> list[Block]:
         rows.append(
             [
                 title,
-                upper_first(scope_text(item.scope, view)) or "–",
+                upper_first(_scope(view, item)) or "–",
                 words(f"verdict.{item.status}"),
                 _figure(view, item.statistic),
                 _figure(view, item.threshold),
@@ -79,6 +80,14 @@ def _folded(view: View, sound: list[int]) -> list[str]:
     names[1:] = [name[:1].lower() + name[1:] for name in names[1:]]
     title = words("checks.extract", count=len(sound))
     return [title, words.listed(names), words("verdict.passed"), "–", "–"]
+
+
+def _scope(view: View, item: ReleasedCheck) -> str:
+    """What the check is of; a negative control has its outcome there, its key is for the study file."""
+    text = scope_text({k: v for k, v in item.scope.items() if k != "control"}, view)
+    if "control" not in item.scope or "outcome" not in item.message:
+        return text
+    return f"{text}: {view.outcome(str(item.message['outcome']))}"
 
 
 def _figure(view: View, value: float | None) -> str:

@@ -98,6 +98,19 @@ def _condition(view: View, part: pd.DataFrame, answer: str) -> str:
     return words(f"for_whom.{'up_to' if answer == 'yes' else 'above'}", name=name, at=at, unit=unit)
 
 
+def _said(view: View, cuts: dict[str, pd.DataFrame]) -> str:
+    """What a path's cuts of one covariate come to: whole numbers between two of them as a range."""
+    if len(cuts) == 2:
+        above, up_to = (_whole(view, cuts[answer]) for answer in ("no", "yes"))
+        if above is not None and up_to is not None:
+            low, high = view.words.number(above + 1), view.words.number(up_to)
+            at = low if low == high else view.words("word.from_to", low=low, high=high)
+            name, unit = _name(view, cuts["yes"]), _cut(view, cuts["yes"])[1]
+            return view.words("for_whom.within", name=name, at=at, unit=unit)
+    told = [_condition(view, part, answer) for answer, part in cuts.items()]
+    return view.words.listed(told)
+
+
 def _name(view: View, part: pd.DataFrame) -> str:
     name = str(part["covariate"].iloc[0])
     if name == "registered_years" and view.material.level == "register":
@@ -108,23 +121,32 @@ def _name(view: View, part: pd.DataFrame) -> str:
 def _cut(view: View, part: pd.DataFrame) -> tuple[str, str]:
     """The threshold as one would say it, and its unit with a space before it."""
     words, name = view.words, str(part["covariate"].iloc[0])
-    value = float(part["threshold"].iloc[0])
+    value, unit = float(part["threshold"].iloc[0]), ""
     if view.material.level == "register":
-        window = WINDOW.match(name)
-        if window:
-            return words.number(np.floor(value * int(window[1]) + 1e-9)), _unit(view, "months")
         if EARNINGS.match(name):
             return words.number(round(value * 100_000, -3)), _unit(view, "nok")
-        if name == "registered_years":
-            return words.number(np.floor(value * 12 + 1e-9)), _unit(view, "months")
-        if name == "age":
-            return words.number(value, 0 if value == round(value) else 1), _unit(view, "years")
-    if str(part["kind"].iloc[0]) == "whole":
-        return words.number(np.floor(value)), ""
+        in_months = WINDOW.match(name) or name == "registered_years"
+        unit = _unit(view, "months") if in_months else unit
+        unit = _unit(view, "years") if name == "age" else unit
+    whole = _whole(view, part)
+    if whole is not None:
+        return words.number(whole), unit
     decimals = (
         0 if value == round(value) else min(4, max(1, 2 - int(np.floor(np.log10(abs(value))))))
     )
-    return words.number(value, decimals), ""
+    return words.number(value, decimals), unit
+
+
+def _whole(view: View, part: pd.DataFrame) -> int | None:
+    """The highest whole number at most the threshold, of what is told in whole numbers (months of a
+    window, months registered, whole values); None for others."""
+    name, value = str(part["covariate"].iloc[0]), float(part["threshold"].iloc[0])
+    if view.material.level == "register":
+        window = WINDOW.match(name)
+        months = int(window[1]) if window else 12 if name == "registered_years" else None
+        if months is not None:
+            return int(np.floor(value * months + 1e-9))
+    return int(np.floor(value)) if str(part["kind"].iloc[0]) == "whole" else None
 
 
 def _unit(view: View, unit: str) -> str:
@@ -169,16 +191,17 @@ def _paths(
     """For every leaf: what is true of those who come to it, and what they are offered."""
     out: list[tuple[str, str]] = []
 
-    def walk(node: int, said: dict[tuple[str, str], str]) -> None:
+    def walk(node: int, said: dict[str, dict[str, pd.DataFrame]]) -> None:
         if nodes[node]["left"] < 0:
             offer = f"{_offer(view, rows[node])}{_share(view, rows[node])}"
-            out.append((upper_first(view.words.listed(list(said.values()))), offer))
+            told = [_said(view, cuts) for cuts in said.values()]
+            out.append((upper_first(view.words.listed(told)), offer))
             return
+        name = str(rows[node]["covariate"].iloc[0])
         for side in ("left", "right"):
-            answer = _answer(rows, (node, side))
             # a second cut of a covariate on the same side says all that the first did
-            key = (str(rows[node]["covariate"].iloc[0]), answer)
-            walk(nodes[node][side], {**said, key: _condition(view, rows[node], answer)})
+            cuts = {**said.get(name, {}), _answer(rows, (node, side)): rows[node]}
+            walk(nodes[node][side], {**said, name: cuts})
 
     walk(0, {})
     return out

@@ -172,15 +172,19 @@ class Words:
         return self.number(float(value) * SCALE.get(unit.lower(), 1.0), decimals, signed=signed)
 
     def interval(self, low: float | None, high: float | None, unit: str, *, extra: int = 0) -> str:
-        """``[a; b]`` in bokmål, ``[a, b]`` in English; a missing end is left open."""
+        """``[a; b]`` in bokmål, ``[a, b]`` in English; a missing end is left open.
+
+        English numbers with commas of their own are set apart by a word: ``[-1,200 to 3,400]``.
+        """
         if low is None or high is None or (np.isnan(low) and np.isnan(high)):
             return "–"
-        mark = "; " if self.language == "nb" else ", "
         ends = [
             self("number.open") if np.isnan(end) else self.amount(end, unit, extra=extra)
             for end in (low, high)
         ]
-        return f"[{mark.join(ends)}]"
+        if self.language == "en" and any("," in end for end in ends):
+            return f"[{self('word.from_to', low=ends[0], high=ends[1])}]"
+        return f"[{('; ' if self.language == 'nb' else ', ').join(ends)}]"
 
     def unit(self, unit: str, *, difference: bool = True) -> str:
         """The unit's name: percentage points for a difference of shares."""

@@ -126,16 +126,14 @@ def _both_sides(job: Job, tried: Sequence[float]) -> _Sides:
             low += sign * mine[:, :, None]
             high += sign * mine[:, :, None]
             continue
-        lower, upper = (
-            _pseudo(job, arm, own, y, mu, c, tried, upper=upper) for upper in (False, True)
-        )
-        for k in range(len(tried)):
-            ends = (low, high) if sign > 0 else (high, low)
-            for (phi, rho), to in zip((lower, upper), ends):
+        phi, rho = _pseudo(job, arm, own, y, mu, c, tried)
+        for side, to in enumerate((low, high) if sign > 0 else (high, low)):
+            for k in range(len(tried)):
+                expected = rho[:, :, k, side]
                 # units censored by now have no phi, and no weight
-                fixed = np.nan_to_num(phi[:, :, k] - rho[:, :, k])
+                fixed = np.nan_to_num(phi[:, :, k, side] - expected)
                 to[:, :, k] += sign * (
-                    mine + rest[:, None] * rho[:, :, k] + extra[:, None] * c * fixed
+                    mine + rest[:, None] * expected + extra[:, None] * c * fixed
                 )
     return _Sides(np.nan_to_num(low), np.nan_to_num(high), found.seen)
 
@@ -154,27 +152,27 @@ def _pseudo(
     mu: Floats,
     c: Floats,
     tried: Sequence[float],
-    *,
-    upper: bool,
 ) -> tuple[Floats, Floats]:
-    """phi of the arm's units and its regression rho for all units, each [m, C, Lambdas]."""
+    """phi of the arm's units and its regression rho for all units, each [m, C, Lambdas, 2]: of the
+    mean's lower bound and of its upper."""
     m, columns = y.shape
-    phi = np.full((m, columns, len(tried)), np.nan)
-    side = 1.0 if upper else -1.0
+    phi = np.full((m, columns, len(tried), 2), np.nan)
+    taus = [v / (1 + v) for v in tried]
     for column in range(columns):
         rows = np.flatnonzero(own & np.isfinite(y[:, column]) & (c[:, column] > 0))
-        value, expected = side * y[rows, column], side * mu[rows, column]
         weight = job.weights.sampling[rows] * c[rows, column]
-        taus = [v / (1 + v) for v in tried]
-        for k, (v, q) in enumerate(zip(tried, quantiles(value, expected, weight, taus))):
-            tail = q + np.maximum(value - q, 0.0) * (1 + v)
-            phi[rows, column, k] = side * (value / v + (1 - 1 / v) * tail)
+        for end, side in enumerate((-1.0, 1.0)):
+            value, expected = side * y[rows, column], side * mu[rows, column]
+            for k, (v, q) in enumerate(zip(tried, quantiles(value, expected, weight, taus))):
+                tail = q + np.maximum(value - q, 0.0) * (1 + v)
+                phi[rows, column, k, end] = side * (value / v + (1 - 1 / v) * tail)
     rho = _regressed(job, arm, phi.reshape(m, -1), c)
-    return phi, rho.reshape(m, columns, len(tried))
+    return phi, rho.reshape(phi.shape)
 
 
 def _regressed(job: Job, arm: int, phi: Floats, c: Floats) -> NDArray[np.float64]:
-    """[m, k] cross-fitted ridge predictions of the columns of ``phi``, fitted in ``arm``."""
+    """[m, k] cross-fitted ridge predictions of the columns of ``phi``, fitted in ``arm``; every other
+    column is of a lower bound, the rest of upper ones, and each kind has a penalty of its own."""
     whole = job.spread.outcomes
     full = np.full((whole.n, phi.shape[1], 1), np.nan)
     full[job.weights.units, :, 0] = phi
@@ -191,7 +189,7 @@ def _regressed(job: Job, arm: int, phi: Floats, c: Floats) -> NDArray[np.float64
             w=whole.w,
             block=block,
             layout=whole.layout,
-            names=1,
+            names=2,
         ).fit()
     out = np.full((whole.n, phi.shape[1]), np.nan)
     for f in range(whole.layout.folds):
