@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.estimators.heterogeneity.survival.from_frame import spell_outcomes_from_frame
+from tiltakeval.estimators.weighting.aipw import AIPW
 from tiltakeval.study.example_data import example
 from tiltakeval.study.new_study import LEVELS, new_study
 from tiltakeval.study.one_line import estimate_file
@@ -91,7 +93,7 @@ def test_a_panel_gives_months_and_placebo_months(results) -> None:
 
 def test_spells_give_curves_by_arm(results) -> None:
     table = results["durations"].estimates.table
-    assert set(table["analysis"]) == {"ways_out", "still_there"}
+    assert set(table["analysis"]) == {"ways_out", "still_there", "alike"}
     curves = table[(table["term"] == "cumulative_incidence") & (table["subgroup"] == "all")]
     assert set(curves["programme"]) == {"none", "offer"}
     assert set(curves["outcome"]) == {"job", "education"}
@@ -151,7 +153,7 @@ def test_a_file_named_on_the_command_line(studies: Path, tmp_path: Path) -> None
 
 def test_all_errors_of_a_study_file_come_at_once(studies: Path) -> None:
     text = (studies / "durations/study.toml").read_text("utf-8")
-    wrong = text.replace('estimator = "kaplan_meier"', 'estimator = "aipw_att"').replace(
+    wrong = text.replace('"kaplan_meier"', '"aipw_att"\nby_arm = false').replace(
         'key = "ways_out"\nsample = "everybody"', 'key = "ways_out"\nsample = "everyone"'
     )
     wrong += '[[published]]\nkey = "p"\nanalysis = "way_out"\noutcome = "job"\nestimate = 1\n'
@@ -160,10 +162,10 @@ def test_all_errors_of_a_study_file_come_at_once(studies: Path) -> None:
         parse_spec(wrong)
     said = str(caught.value)
     assert said.startswith("study.toml has 4 errors")
+    assert wrong.count("aipw_att") == 1
     for expected in (
         "analysis 1: unknown sample 'everyone'",
-        "analysis 2, estimator: aipw_att can't be estimated at the level durations",
-        "Use one of kaplan_meier, aalen_johansen",
+        "analysis 2, by_arm: aipw_att compares arms",
         "published 1: unknown analysis 'way_out'\n  Did you mean 'ways_out'?",
         "published 1: say how close is close",
     ):
@@ -183,6 +185,17 @@ def test_all_errors_of_a_study_file_come_at_once(studies: Path) -> None:
         ("panel", 'month_zero = "2021-01"', "", "units have no month zero"),
         ("panel", "comparison = 0", "comparison = 7", "unknown value of the treatment column"),
         ("durations", 'event = "how"', 'event = "hov"', "Did you mean 'how'"),
+        ("durations", "within = 26", "within = 0", "must be at least 1"),
+        ("durations", "within = 26", "withn = 26", "Did you mean 'within'"),
+        ("durations", "within = 26", 'within = 26, measure = "incidence"', "say which counts"),
+        ("durations", "within = 26", 'within = 26, exit = "job"', "is about any exit"),
+        (
+            "durations",
+            'key = "ways_out"',
+            'key = "ways_out"\noutcomes = ["weeks_until_out"]',
+            "aalen_johansen takes the spells themselves",
+        ),
+        ("durations", 'treatment = "offer"\ncomparison = 0\n', "", "none is declared"),
         ("event_history", '1 = "job", 2', '1 = "job", 3', "aren't named: 2"),
         ("event_history", 'id = "person"', "", "'id' is missing"),
     ],
@@ -197,6 +210,42 @@ def test_what_can_be_wrong_is_said(
     with pytest.raises(InputError) as caught:
         run_study(tmp_path, progress=False)
     assert said in str(caught.value)
+
+
+def test_what_works_for_whom_is_asked_of_spells_too(tmp_path: Path, studies: Path) -> None:
+    text = (studies / "durations/study.toml").read_text("utf-8")
+    old = "weeks_until_out = { within = 26 }"
+    new = f'{old}\njob_by_26 = {{ within = 26, measure = "incidence", exit = "job" }}'
+    text = text.replace(old, new)
+    asked = '\n[[for_whom]]\nkey = "whom"\noutcome = "job_by_26"\nleast = 30\nparts = []\n'
+    frame = example("durations")
+    frame.to_csv(tmp_path / "example.csv", index=False)
+    (tmp_path / "study.toml").write_text(text + asked, "utf-8")
+    result = run_study(tmp_path, progress=False)
+    # the same as from the library, both outcomes at once
+    table = result.estimates.select(analysis="alike", term="effect", subgroup="all").table
+    assert table["outcome"].tolist() == ["weeks_until_out", "job_by_26"]
+    assert table["unit"].tolist() == ["weeks", "share"] and table["horizon"].isna().all()
+    columns = {"treatment": "offer", "comparison": 0, "duration": "weeks", "event": "how"}
+    for (_, row), (measure, exit) in zip(
+        table.iterrows(), (("restricted_mean", None), ("incidence", "job")), strict=True
+    ):
+        cross = spell_outcomes_from_frame(
+            frame, **columns, censored="none", covariates="age", subgroups="sex", horizon=26,
+            measure=measure, exit=exit, time_unit="weeks",
+        )  # fmt: skip
+        own = AIPW(target="ate", seed=1).estimate(cross).table
+        own = own[(own["term"] == "effect") & (own["subgroup"] == "all")]
+        assert own["estimate"].tolist() == pytest.approx(
+            [row["estimate"]], rel=2e-3
+        )  # folds by another seed
+    assert result.for_whom is not None
+    groups = result.for_whom.select(term="effect").table
+    assert {"all", "sex=female", "sex=male"} <= set(groups["subgroup"])
+    unknown = asked.replace("job_by_26", "job_by_25")
+    (tmp_path / "study.toml").write_text(text + unknown, "utf-8")
+    with pytest.raises(InputError, match="for_whom 1: unknown outcome 'job_by_25'"):
+        run_study(tmp_path, progress=False)
 
 
 def test_columns_are_derived_by_comparison_or_product() -> None:
@@ -224,6 +273,14 @@ def test_jobless_durations_meets_the_published_figures(root: Path, shared: Path)
     table = found.estimates.select(analysis="ways_out", horizon=10, subgroup="all").table
     gap = table[table["term"] == "cumulative_incidence_difference"]
     assert len(gap) == 3 and (gap["conf_high"] < 0).all()
+    # effects among those alike, not far from the groups as they are
+    own = found.estimates.select(analysis="alike", term="effect", subgroup="all").table
+    own = own.set_index("outcome")
+    full = found.estimates.select(analysis="ways_out", outcome="censor1", horizon=10).table
+    full = full[(full["term"] == "cumulative_incidence_difference") & (full["subgroup"] == "all")]
+    raw = full["estimate"].item()
+    assert own.loc["full_time_by_10", "estimate"] == pytest.approx(raw, abs=0.05)
+    assert own.loc["time_jobless", "conf_low"] > 2.5
 
 
 def test_a_panel_from_the_command_line(tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ def _glossary(view: View) -> list[tuple[str, str]]:
         keys = ["uncertainty", "censored", "cumulative_incidence", "survival"]
         if view.table["unit"].eq("log").any():
             keys += ["hazard", "hazard_ratio", "covariate"]
+        if not view.single.empty:
+            keys += ["effect", "comparison", *([] if "covariate" in keys else ["covariate"])]
     words = view.words
     rows = [(words(f"glossary.{key}_term"), words(f"glossary.{key}")) for key in keys]
     return sorted(rows, key=lambda row: row[0].casefold())

@@ -30,8 +30,9 @@ def estimand(view: View) -> list[Block]:
     """What the numbers mean, for each estimand in the results."""
     words = view.words
     blocks: list[Block] = []
+    told = set(view.single["estimand"]) if view.spells else set(view.estimands)
     for key in view.estimands:
-        if not key or view.spells:
+        if not key or key not in told:
             continue
         known = words.has(f"estimand.{key}")
         blocks.append(Sub(upper_first(_estimand_name(view, key))))
@@ -45,6 +46,8 @@ def estimand(view: View) -> list[Block]:
     own = view.text("estimand.level")
     if words.has(own):
         blocks.append(Para(words(own)))
+    if view.spells and not view.single.empty:
+        blocks.append(Para(words("estimand.spell_outcomes")))
     if view.material.level == "durations" and view.table["unit"].eq("log").any():
         blocks.append(Para(words("estimand.level_event_history")))
     if view.table["term"].isin(["effect", "placebo"]).any() or view.spells or view.rollout:

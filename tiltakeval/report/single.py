@@ -16,7 +16,7 @@ def single_date(view: View) -> list[Block]:
     words, table = view.words, view.single
     if table.empty:
         return []
-    blocks: list[Block] = [Para(words("single.intro"))]
+    blocks: list[Block] = [Para(words(view.text("single.intro")))]
     for outcome in dict.fromkeys(table["outcome"]):
         gates = [view.material.estimates] + [g for g in (view.material.published,) if g is not None]
         wanted = {

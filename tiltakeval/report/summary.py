@@ -278,6 +278,8 @@ def _without_months(view: View) -> list[Block]:
             hidden = row["status"] == "suppressed"
             items.append((name, view.words("summary.hidden" if hidden else "summary.too_few")))
             continue
+        if view.spells and unit == view.material.time_unit:  # a length of time
+            said = {"up": "more", "down": "less"}.get(said, said)
         text = view.words(
             f"summary.plain_{said}",
             outcome=view.outcome(str(row["outcome"])),

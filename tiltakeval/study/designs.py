@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tiltakeval.design.panel import panel_from_frame
 from tiltakeval.design.prepared import cross_section_from_frame, durations_from_frame
 from tiltakeval.errors import InputError
 from tiltakeval.estimators import ESTIMATORS
+from tiltakeval.estimators.heterogeneity.survival.outcomes import SpellOutcomes, spell_outcomes
 from tiltakeval.study.rollout_kinds import build_design, kind_of
 from tiltakeval.study.spec_cross_section import CrossSectionStudy
 from tiltakeval.study.spec_durations import DurationStudy, EventHistoryStudy
@@ -37,6 +39,9 @@ def design_of(spec: FileStudy, analysis: FileAnalysis, frame: pd.DataFrame) -> A
     if isinstance(spec, DurationStudy):
         if ESTIMATORS[analysis.estimator].design == "event_history":
             return _history_of_spells(spec, analysis, frame, where)
+        if analysis.of_units:
+            assert isinstance(analysis, SampleAnalysis)
+            return _spells_as_units(spec, analysis, frame, where)
         return _spells(spec, analysis, frame, where)
     if isinstance(spec, EventHistoryStudy):
         return _history(spec, analysis, frame, where)
@@ -126,6 +131,32 @@ def _spells(
         time_unit=spec.time_unit,
         population=analysis.sample,
         where=where,
+    )
+
+
+def _spells_as_units(
+    spec: DurationStudy, analysis: SampleAnalysis, frame: pd.DataFrame, where: str
+) -> SpellOutcomes:
+    """Spells as units whose outcomes are what the spells come to, censoring allowed for."""
+    spells = _spells(spec, analysis, frame, where)
+    found = {}
+    for name in analysis.outcomes or tuple(spec.columns.outcomes):
+        asked = spec.columns.outcomes[name]
+        found[name] = spell_outcomes(
+            spells,
+            horizons=asked.within,
+            measure=asked.measure,
+            exit=asked.exit,
+            seed=spec.seed,
+        )
+    first = next(iter(found.values()))
+    return replace(
+        first,
+        outcomes=np.concatenate([one.outcomes for one in found.values()], axis=2),
+        outcome_names=tuple(found),
+        units=tuple(one.units[0] for one in found.values()),
+        horizons=(None,),
+        notes={name: dict(one.notes) for name, one in found.items()},
     )
 
 

@@ -108,11 +108,14 @@ def keys_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
 
 
 def _model_at(model: type[BaseModel] | None, location: Sequence[Any]) -> type[BaseModel] | None:
+    named = False  # whether the step is a name the study file gives
     for step in location:
-        if isinstance(step, int) or model is None:
+        if isinstance(step, int) or model is None or named:
+            named = False
             continue
         field = model.model_fields.get(str(step))
         model = None if field is None else _inner(field.annotation)
+        named = field is not None and typing.get_origin(field.annotation) is dict
     return model
 
 

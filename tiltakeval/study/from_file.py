@@ -202,12 +202,11 @@ def _controls(spec: FileStudy, key: str) -> list[NegativeControl]:
 
 
 def _asked(spec: FileStudy, estimators: Mapping[str, Any]) -> list[Asked]:
-    """The tables `[[for_whom]]` of a study with a row a unit, each with an analysis."""
-    if not isinstance(spec, CrossSectionStudy):
-        return []
+    """The tables `[[for_whom]]` of a study, each with an analysis."""
+    first = next((a.key for a in spec.analyses if a.of_units), None)
     out = []
-    for one in spec.for_whom:
-        one = one if one.analysis else one.model_copy(update={"analysis": spec.analysis[0].key})
+    for one in getattr(spec, "for_whom", ()):
+        one = one if one.analysis else one.model_copy(update={"analysis": first})
         out.append(
             prepared(
                 one,

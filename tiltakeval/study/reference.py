@@ -24,8 +24,9 @@ _LEVEL_TEXT = {
     "See [rollout-studies.md](rollout-studies.md).",
     "rollout": "A roll-out over offices, on a register extract or on an invented register. See "
     "[register-rollouts.md](register-rollouts.md).",
-    "durations": "Prepared spells: a row a spell. Takes estimators of curves, and of hazards, in which "
-    "arms enter as programme status.",
+    "durations": "Prepared spells: a row a spell. Takes estimators of curves; of hazards, in which "
+    "arms enter as programme status; and of effects on what spells come to by a time, censoring allowed "
+    "for.",
     "event_history": "Prepared event histories: a row for each stretch of a spell in which nothing "
     "changes, with what happens at its end.",
 }
@@ -119,10 +120,10 @@ def _inner_tables(
         if typing.get_origin(annotation) in (types.UnionType, typing.Union):
             kinds = [part for part in typing.get_args(annotation) if part is not type(None)]
             annotation = kinds[0]
-        many = typing.get_origin(annotation) is tuple
-        inner = typing.get_args(annotation)[0] if many else annotation
+        many, named = (typing.get_origin(annotation) is kind for kind in (tuple, dict))
+        inner = typing.get_args(annotation)[-1 if named else 0] if many or named else annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            heading = f"{path}{name}"
+            heading = f"{path}{name}.NAME" if named else f"{path}{name}"
             yield heading, inner, many
             yield from _inner_tables(inner, f"{heading}.")
 

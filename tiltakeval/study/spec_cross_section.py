@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.errors import InputError
 from tiltakeval.study.spec_controls import NegativeControl, control_errors
 from tiltakeval.study.spec_file import FileStudy, SampleAnalysis
-from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors
-from tiltakeval.study.spec_parts import Table, repeated
+from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors, key_errors
+from tiltakeval.study.spec_parts import Table
 
 __all__ = ["Columns", "CrossSectionStudy"]
 
@@ -49,8 +49,7 @@ class CrossSectionStudy(FileStudy):
         (), description="effects that can't be there, looked for as a check"
     )
 
-    @model_validator(mode="after")
-    def _for_whom(self) -> CrossSectionStudy:
+    def _own_errors(self) -> list[InputError]:
         groupings = tuple(self.columns.subgroups)
         outcomes = tuple(self.columns.outcomes)
         shared: dict[str, Any] = {
@@ -60,11 +59,4 @@ class CrossSectionStudy(FileStudy):
         }
         errors = for_whom_errors(self.for_whom, **shared)
         errors += control_errors(self.negative_control, **shared)
-        keys = [one.key for one in self.for_whom]
-        taken = [key for key in keys if key in [a.key for a in self.analysis]]
-        twice = repeated(keys) or next(iter(taken), None)
-        if twice:
-            errors.append(InputError(f"the key '{twice}' is used twice"))
-        if errors:
-            raise ValueError(InputErrors(errors, title="the study contradicts itself"))
-        return self
+        return errors + key_errors(self.for_whom, [a.key for a in self.analysis])

@@ -6,7 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tiltakeval.study.spec_file import FileAnalysis, FileStudy, TimeUnit
+from tiltakeval.errors import InputError
+from tiltakeval.study.spec_file import FileAnalysis, FileStudy, SampleAnalysis, TimeUnit
+from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors, key_errors
 from tiltakeval.study.spec_parts import Table
 
 
@@ -22,6 +24,20 @@ class _Shared(Table):
     )
     subgroups: dict[str, str] = Field(
         default_factory=dict, description="groupings: name and column"
+    )
+
+
+class SpellOutcome(Table):
+    """A number for each spell, whatever censoring hides of it: an outcome for estimators of effects."""
+
+    within: int = Field(ge=1, description="time it is counted up to")
+    measure: Literal["restricted_mean", "survival", "incidence", "time_lost"] = Field(
+        "restricted_mean",
+        description="restricted_mean: time until any exit; survival: no exit by then; incidence: the "
+        "exit by then; time_lost: time since the exit",
+    )
+    exit: str | None = Field(
+        None, description="the exit of incidence and time_lost, where there are several"
     )
 
 
@@ -42,6 +58,9 @@ class SpellColumns(_Shared):
     )
     entry: str | None = Field(
         None, description="column of the time from which the spell is observed; left out: 0"
+    )
+    outcomes: dict[str, SpellOutcome] = Field(
+        default_factory=dict, description="what spells come to, for estimators of effects, by name"
     )
 
 
@@ -70,22 +89,53 @@ class HistoryColumns(_Shared):
     )
 
 
-class SpellAnalysis(FileAnalysis):
+class SpellAnalysis(SampleAnalysis):
     """One estimator on one sample."""
 
     by_arm: bool = Field(True, description="by treatment; false: everybody together")
 
 
 class DurationStudy(FileStudy):
-    """A study on prepared spells: how long, until which exit."""
+    """A study on prepared spells: how long, until which exit, and what a programme does to that."""
 
-    takes: ClassVar[tuple[str, ...]] = ("durations", "event_history")
+    takes: ClassVar[tuple[str, ...]] = ("durations", "event_history", "cross_section")
 
     level: Literal["durations"] = Field(description="durations")
     columns: SpellColumns = Field(description="what the columns are")
     analysis: tuple[SpellAnalysis, ...] = Field(min_length=1, description="analyses")
     time_unit: TimeUnit = Field("months", description="what durations are counted in")
     summary_month: int = Field(24, ge=0, description="time the short answers are given for")
+    for_whom: tuple[ForWhom, ...] = Field(
+        (), description="what works for whom, and rules that deal places"
+    )
+
+    def _own_errors(self) -> list[InputError]:
+        columns, errors = self.columns, list[InputError]()
+        for number, one in enumerate(self.analysis, 1):
+            where = f"analysis {number}"
+            if one.of_units and (columns.treatment is None or not columns.outcomes):
+                errors.append(
+                    InputError(
+                        f"{one.estimator} compares arms in an outcome, and none is declared",
+                        where=where,
+                        remedy="Name the treatment under [columns], and what spells come to under "
+                        "[columns.outcomes]: time_to_job = { within = 24 }.",
+                    )
+                )
+            if one.of_units and not one.by_arm:
+                errors.append(
+                    InputError(f"{one.estimator} compares arms", where=f"{where}, by_arm")
+                )
+            if one.outcomes and not one.of_units:
+                errors.append(
+                    InputError(
+                        f"{one.estimator} takes the spells themselves", where=f"{where}, outcomes"
+                    )
+                )
+        groupings, known = tuple(columns.subgroups), tuple(columns.outcomes)
+        analyses = {a.key: (a.outcomes or known, groupings) for a in self.analysis if a.of_units}
+        errors += for_whom_errors(self.for_whom, analyses=analyses, programmes=None, last=None)
+        return errors + key_errors(self.for_whom, [a.key for a in self.analysis])
 
 
 class EventHistoryStudy(FileStudy):

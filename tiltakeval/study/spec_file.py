@@ -50,6 +50,13 @@ class FileAnalysis(Table):
     )
     options: dict[str, Any] = Field(default_factory=dict, description="options of the estimator")
 
+    @property
+    def of_units(self) -> bool:
+        """Whether the estimator compares units with one row each."""
+        from tiltakeval.estimators import ESTIMATORS
+
+        return ESTIMATORS[self.estimator].design == "cross_section"
+
 
 class SampleAnalysis(FileAnalysis):
     """One estimator on one sample."""
@@ -144,9 +151,14 @@ class FileStudy(Table):
                 errors.append(
                     InputError("say how close is close: absolute, relative or max_z", where=where)
                 )
+        errors += self._own_errors()
         if errors:
             raise ValueError(InputErrors(errors, title="the study contradicts itself"))
         return self
+
+    def _own_errors(self) -> list[InputError]:
+        """What else contradicts itself at the level."""
+        return []
 
     def _estimator_errors(self, key: str, where: str) -> list[InputError]:
         """An estimator that takes another kind of data than the level gives."""

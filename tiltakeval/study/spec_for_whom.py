@@ -145,17 +145,24 @@ class ForWhom(Table):
         return self
 
 
+def key_errors(asked: Sequence[ForWhom], analyses: Sequence[str]) -> list[InputError]:
+    """A key of a table that another, or one of the study's ``analyses``, has."""
+    keys = [one.key for one in asked]
+    twice = repeated(keys) or next((key for key in keys if key in analyses), None)
+    return [InputError(f"the key '{twice}' is used twice")] if twice else []
+
+
 def for_whom_errors(
     asked: Sequence[ForWhom],
     *,
     analyses: Mapping[str, tuple[Sequence[str], Sequence[str]]],
-    programmes: Sequence[str],
+    programmes: Sequence[str] | None,
     last: int | None,
 ) -> list[InputError]:
     """What the tables say that the study doesn't have.
 
-    ``analyses``: outcomes and subgroups of every analysis that can be used, by key; ``last``: the last
-    month, None where outcomes have no months.
+    ``analyses``: outcomes and subgroups of every analysis that can be used, by key; ``programmes`` None
+    where the data alone tell them; ``last``: the last month, None where outcomes have no months.
     """
     errors: list[InputError] = []
     for number, one in enumerate(asked, 1):
@@ -167,13 +174,15 @@ def for_whom_errors(
         outcomes, subgroups = analyses[key]
         named = [("outcome", one.outcome, outcomes)]
         named += [("subgroup", name, subgroups) for name in one.subgroups]
-        named += [("programme", name, programmes) for name in one.programmes]
+        arms = list(one.programmes)
         if one.policy is not None:
             if one.policy.fairness_by is not None:
                 own = one.subgroups or subgroups
                 named.append(("subgroup", one.policy.fairness_by, own))
             if isinstance(one.policy.capacity, dict):
-                named += [("programme", name, programmes) for name in one.policy.capacity]
+                arms += one.policy.capacity
+        if programmes is not None:
+            named += [("programme", name, programmes) for name in arms]
         errors += [
             unknown(kind, name, list(known), where=where)
             for kind, name, known in named

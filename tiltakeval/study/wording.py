@@ -179,8 +179,10 @@ def file_facts(spec: FileStudy | RegisterRolloutStudy) -> dict[str, Any]:
     elif isinstance(spec, StaggeredStudy | RegisterRolloutStudy):
         return facts | rollout_facts(spec)
     elif isinstance(spec, DurationStudy | EventHistoryStudy):
-        # curves and hazard models have no balance, overlap or placebo to hold to a limit
-        return facts | {"time_unit": spec.time_unit, "cluster": cluster, "level": level}
+        facts |= {"time_unit": spec.time_unit}
+        if not any(one.of_units for one in spec.analyses):
+            # curves and hazard models have no balance, overlap or placebo to hold to a limit
+            return facts | {"cluster": cluster, "level": level}
     return {
         **facts,
         "folds": next((item["folds"] for item in options if "folds" in item), None),

@@ -132,9 +132,7 @@ def _both_sides(job: Job, tried: Sequence[float]) -> _Sides:
                 expected = rho[:, :, k, side]
                 # units censored by now have no phi, and no weight
                 fixed = np.nan_to_num(phi[:, :, k, side] - expected)
-                to[:, :, k] += sign * (
-                    mine + rest[:, None] * expected + extra[:, None] * c * fixed
-                )
+                to[:, :, k] += sign * (mine + rest[:, None] * expected + extra[:, None] * c * fixed)
     return _Sides(np.nan_to_num(low), np.nan_to_num(high), found.seen)
 
 
