@@ -242,10 +242,14 @@ def test_what_works_for_whom_is_asked_of_spells_too(tmp_path: Path, studies: Pat
     assert result.for_whom is not None
     groups = result.for_whom.select(term="effect").table
     assert {"all", "sex=female", "sex=male"} <= set(groups["subgroup"])
-    unknown = asked.replace("job_by_26", "job_by_25")
-    (tmp_path / "study.toml").write_text(text + unknown, "utf-8")
-    with pytest.raises(InputError, match="for_whom 1: unknown outcome 'job_by_25'"):
-        run_study(tmp_path, progress=False)
+    for new, said in (
+        ("job_by_25", "for_whom 1: unknown outcome 'job_by_25'"),
+        ("weeks_until_out", "larger the longer people stay"),
+    ):
+        ranked = asked.replace("job_by_26", new).replace("parts = []", 'parts = ["targeting"]')
+        (tmp_path / "study.toml").write_text(text + ranked, "utf-8")
+        with pytest.raises(InputError, match=said):
+            run_study(tmp_path, progress=False)
 
 
 def test_columns_are_derived_by_comparison_or_product() -> None:

@@ -278,10 +278,11 @@ def _without_months(view: View) -> list[Block]:
             hidden = row["status"] == "suppressed"
             items.append((name, view.words("summary.hidden" if hidden else "summary.too_few")))
             continue
+        kind: str = said
         if view.spells and unit == view.material.time_unit:  # a length of time
-            said = {"up": "more", "down": "less"}.get(said, said)
+            kind = {"up": "more", "down": "less"}.get(said, said)
         text = view.words(
-            f"summary.plain_{said}",
+            f"summary.plain_{kind}",
             outcome=view.outcome(str(row["outcome"])),
             amount=_said(view, number(row, "estimate"), unit),
             unit=view.words.unit(unit),

@@ -11,6 +11,9 @@ from tiltakeval.study.spec_file import FileAnalysis, FileStudy, SampleAnalysis, 
 from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors, key_errors
 from tiltakeval.study.spec_parts import Table
 
+#: Measures of a spell that grow the longer it lasts, and parts of for_whom that rank people by effect.
+LONGER, RANKED = ("restricted_mean", "survival"), ("sorted", "classification", "targeting")
+
 
 class _Shared(Table):
     covariates: tuple[str, ...] = Field((), description="covariate columns, known at the start")
@@ -135,6 +138,19 @@ class DurationStudy(FileStudy):
         groupings, known = tuple(columns.subgroups), tuple(columns.outcomes)
         analyses = {a.key: (a.outcomes or known, groupings) for a in self.analysis if a.of_units}
         errors += for_whom_errors(self.for_whom, analyses=analyses, programmes=None, last=None)
+        for number, asked in enumerate(self.for_whom, 1):
+            outcome = columns.outcomes.get(asked.outcome)
+            ranked = set(asked.parts) & set(RANKED) or asked.policy is not None
+            if outcome is not None and outcome.measure in LONGER and ranked:
+                errors.append(
+                    InputError(
+                        f"'{asked.outcome}' is larger the longer people stay, so that those ranked "
+                        "first would be those held back most, not those helped most",
+                        where=f"for_whom {number}, outcome",
+                        remedy="Use an outcome with the measure time_lost or incidence, or leave out "
+                        f"policy and the parts {', '.join(RANKED)}.",
+                    )
+                )
         return errors + key_errors(self.for_whom, [a.key for a in self.analysis])
 
 
