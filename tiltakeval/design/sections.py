@@ -9,18 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tiltakeval.design.columns import (
-    listed,
-    numeric_covariates,
-    refuse_missing,
-    require_columns,
-    subgroup_of,
-    unit_of,
-)
-from tiltakeval.design.cross_section import ESTIMANDS
-from tiltakeval.design.entry import check_entry
+from tiltakeval.design.columns import numeric_covariates, refuse_missing, subgroup_of, unit_of
 from tiltakeval.design.panel_rows import Errors
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_declared import declared
 from tiltakeval.design.staggered_rows import (
     fingerprint_of,
     number_column,
@@ -33,7 +25,7 @@ from tiltakeval.design.staggered_starts import (
     first_treated,
     group_declared,
 )
-from tiltakeval.errors import InputError, unknown
+from tiltakeval.errors import InputError
 from tiltakeval.estimates.attrition import Attrition
 
 
@@ -84,35 +76,23 @@ def sections_from_frame(
     Raises InputErrors naming everything that is wrong, with counts.
     """
     errors = Errors()
-    errors.attempt(lambda: check_entry(entry, override, where=f"{where}, entry"))
-    outcomes, names, clusters = listed(outcome), listed(covariates), listed(cluster or ())
-    if len(clusters) > 1:
-        errors.add(
-            "cross-sections have one cluster", where=where, remedy="Name what starts together."
-        )
-    if estimand not in ESTIMANDS:
-        errors.found.append(unknown("estimand", estimand, ESTIMANDS, where=where))
-    groups = (
-        dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in listed(subgroups)}
-    )
     errors.attempt(lambda: group_declared(first, None, group, date, where=where))
-    read = [period, first, group, *outcomes, *names, weight, *clusters, *groups.values()]
-    errors.attempt(lambda: require_columns(df, read, where=where))
-    if not outcomes:
-        errors.add("no outcome is declared", where=where, remedy="Say outcome = a column.")
-    if df.empty:
-        errors.add("the file has no rows", where=where)
-    errors.stop(where)
+    said = declared(
+        errors, df, design=(period, first, group), outcome=outcome, covariates=covariates,
+        weight=weight, cluster=cluster, most_clusters=1, subgroups=subgroups, estimand=estimand,
+        entry=entry, override=override, where=where,
+    )  # fmt: skip
+    outcomes, clusters = said.outcomes, said.clusters
     row = np.arange(len(df), dtype=np.int64)
     found = errors.attempt(lambda: periods_of(df, period, where=where))
     values = {
         name: errors.attempt(lambda n=name: number_column(df, n, where=where))  # type: ignore[misc]
         for name in outcomes
     }
-    numeric = errors.attempt(lambda: numeric_covariates(df, names, where=where))
+    numeric = errors.attempt(lambda: numeric_covariates(df, said.covariates, where=where))
     levels = {
         name: errors.attempt(lambda c=column: subgroup_of(df[c]))  # type: ignore[misc]
-        for name, column in groups.items()
+        for name, column in said.groups.items()
     }
     w = np.ones(len(df))
     if weight is not None:
@@ -149,11 +129,11 @@ def sections_from_frame(
     own = row[: keep.size]
     if clusters:
         own = pd.factorize(df[clusters[0]].iloc[keep], sort=True)[0].astype(np.int64)
-    declared = units or {}
+    of_outcomes = units or {}
     return StaggeredSections(
         outcomes=y,
         outcome_names=outcomes,
-        units=tuple(declared.get(k, unit_of(values[k])) for k in outcomes),  # type: ignore[arg-type]
+        units=tuple(of_outcomes.get(k, unit_of(values[k])) for k in outcomes),  # type: ignore[arg-type]
         periods=grid,
         first=start[keep],
         covariates=numeric[0][keep],
@@ -170,7 +150,7 @@ def sections_from_frame(
         monthly=parts == 12,
         parts_of_year=parts if parts in (2, 4) else 1,
         attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
-        fingerprint=fingerprint_of([c for c in read if c], y, grid, start, numeric[0], w, own),
+        fingerprint=fingerprint_of(said.read, y, grid, start, numeric[0], w, own),
         entry=entry,
         override=override,
         when=places(when, grid)[keep],

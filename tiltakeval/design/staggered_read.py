@@ -8,27 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tiltakeval.design.columns import (
-    listed,
-    numeric_covariates,
-    refuse_missing,
-    require_columns,
-    subgroup_of,
-    unit_of,
-)
-from tiltakeval.design.cross_section import ESTIMANDS
-from tiltakeval.design.entry import check_entry
+from tiltakeval.design.columns import numeric_covariates, subgroup_of, unit_of
 from tiltakeval.design.panel_rows import Errors, refuse_changing
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.design.staggered_declared import declared
 from tiltakeval.design.staggered_rows import (
     constant_or_read,
     fingerprint_of,
     first_rows,
     laid_out,
-    number_column,
-    numbered,
-    periods_of,
-    repeated,
+    rows_of,
     weights_of,
 )
 from tiltakeval.design.staggered_starts import (
@@ -119,108 +108,50 @@ def staggered_from_frame(
             population=population, estimand=estimand, units=units, entry=entry, override=override,
             where=where,
         )  # fmt: skip
-    errors.attempt(lambda: check_entry(entry, override, where=f"{where}, entry"))
     if unit is None:
         errors.add(
             "unit must be given", where=where, remedy="Say unit = a column; or panel = false."
         )
     errors.attempt(lambda: group_declared(first_column, treated, group, date, where=where))
-    outcomes, names, clusters = listed(outcome), listed(covariates), listed(cluster or ())
-    moving = listed(varying)
-    if len(clusters) > 2:
-        errors.add(f"{len(clusters)} clusters are given, two at most", where=where)
-    groups = (
-        dict(subgroups) if isinstance(subgroups, Mapping) else {k: k for k in listed(subgroups)}
-    )
-    if not outcomes:
-        errors.add("no outcome is declared", where=where, remedy="Say outcome = a column.")
-    if estimand not in ESTIMANDS:
-        errors.found.append(unknown("estimand", estimand, ESTIMANDS, where=where))
-    fixed = {unit, when_column, first_column, treated, group}
-    for name in dict.fromkeys(name for name in (*names, *moving, *outcomes) if name in fixed):
-        errors.add(f"'{name}' can't be an outcome or covariate: it is the design", where=where)
-    read = [
-        unit,
-        when_column,
-        first_column,
-        treated,
-        group,
-        unit_names,
-        *outcomes,
-        *names,
-        *moving,
-        weight,
-        *clusters,
-    ]
-    read += list(groups.values())
-    errors.attempt(lambda: require_columns(df, read, where=where))
-    if df.empty:
-        errors.add("the file has no rows", where=where)
-    errors.stop(where)
+    said = declared(
+        errors, df, design=(unit, when_column, first_column, treated, group), outcome=outcome,
+        covariates=covariates, varying=varying, weight=weight, cluster=cluster, most_clusters=2,
+        subgroups=subgroups, estimand=estimand, entry=entry, override=override,
+        unit_names=unit_names, where=where,
+    )  # fmt: skip
     assert when_column is not None and unit is not None
-    errors.attempt(lambda: refuse_missing(df[unit], column=unit, what="unit", where=where))
-    errors.stop(where)
-    number = numbered(df[unit])
-    n = int(number.max()) + 1
-    found = errors.attempt(lambda: periods_of(df, when_column, where=where))
-    twice = 0 if found is None else repeated(number, found[0], found[1])
-    if twice:
-        errors.add(
-            f"{twice} rows repeat a unit and period",
-            where=f"{where}, columns '{unit}' and '{when_column}'",
-            remedy="A panel has one row for each: add them up, or drop the copies.",
-        )
-    values = {
-        name: errors.attempt(lambda n=name: number_column(df, n, where=where))  # type: ignore[misc]
-        for name in outcomes
-    }
-    changing = {
-        name: errors.attempt(
-            lambda n=name: number_column(df, n, where=where, what="a covariate that varies")  # type: ignore[misc]
-        )
-        for name in moving
-    }
-    for name in clusters:
-        errors.attempt(lambda c=name: refuse_changing(df, number, c, "cluster", where))  # type: ignore[misc]
-    errors.stop(where)
-    assert found is not None
-    when, grid, parts = found
-    if grid.size < 2:
-        errors.add("there is only one period", where=f"{where}, column '{when_column}'")
+    rows = rows_of(errors, df, said, unit, when_column, where=where)
     start = errors.attempt(
         lambda: (
-            first_by_group(df, number, group, date, parts=parts, where=where)
+            first_by_group(df, rows.unit, group, date, parts=rows.parts, where=where)
             if group is not None and date is not None
             else first_treated(
-                df, number, when, first=first_column, treated=treated, never=never, parts=parts,
-                where=where,
+                df, rows.unit, rows.when, first=first_column, treated=treated, never=never,
+                parts=rows.parts, where=where,
             )
         )
     )  # fmt: skip
-    known = [*names, *([weight] if weight else []), *groups.values()]
-    rows = errors.attempt(
+    read = errors.attempt(
         lambda: constant_or_read(
-            df, number, when, known, covariate_period, parts=parts, where=where
+            df, rows.unit, rows.when, said.constant, covariate_period, parts=rows.parts, where=where
         )
     )
-    named = None
     if unit_names is not None:
-        errors.attempt(lambda: refuse_changing(df, number, unit_names, "name", where))
-        named = df[unit_names].iloc[first_rows(number)]
+        errors.attempt(lambda: refuse_changing(df, rows.unit, unit_names, "name", where))
     errors.stop(where)
-    assert start is not None and rows is not None
-    if names and covariate_period is not None:
-        _refuse_after_start(start[start > grid[0]], int(when[rows[rows >= 0][0]]), where=where)
-    own = df.iloc[np.maximum(rows, 0)].reset_index(drop=True)
-    w = np.ones(n)
+    assert start is not None and read is not None
+    grid, placed, late = rows.grid, read >= 0, start > rows.grid[0]
+    if said.covariates and covariate_period is not None:
+        _refuse_after_start(start[late], int(rows.when[read[placed][0]]), where=where)
+    own = df.iloc[np.maximum(read, 0)].reset_index(drop=True)
+    w = np.ones(start.size)
     if weight is not None:
-        given = errors.attempt(lambda: weights_of(own, weight, rows >= 0, where=where))
+        given = errors.attempt(lambda: weights_of(own, weight, placed, where=where))
         w = w if given is None else given
-    late = start > grid[0]
-    weighted, placed = w > 0, rows >= 0
+    weighted = w > 0
     keep = late & weighted & placed
     steps = [
-        ("units_in_file", np.ones(n, dtype=bool)),
+        ("units_in_file", np.ones(start.size, dtype=bool)),
         ("positive_weight", weighted),
         ("row_in_covariate_period", weighted & placed),
         ("not_treated_in_first_period", keep),
@@ -229,25 +160,28 @@ def staggered_from_frame(
     errors.stop(where)
     at = np.flatnonzero(keep)
     own = own.iloc[at].reset_index(drop=True)
-    numeric = errors.attempt(lambda: numeric_covariates(own, names, where=where))
+    numeric = errors.attempt(lambda: numeric_covariates(own, said.covariates, where=where))
     levels = {
         name: errors.attempt(lambda c=column: subgroup_of(own[c]))  # type: ignore[misc]
-        for name, column in groups.items()
+        for name, column in said.groups.items()
     }
     errors.stop(where)
     assert numeric is not None
-    row_of = np.full(n, -1, dtype=np.int64)
+    row_of = np.full(start.size, -1, dtype=np.int64)
     row_of[at] = np.arange(at.size)
-    y = laid_out(list(values.values()), number, when, grid, row_of)
-    v = laid_out(list(changing.values()), number, when, grid, row_of) if moving else None
-    dealt = [pd.factorize(own[c], sort=True)[0].astype(np.int64) for c in clusters]
+    y = laid_out(list(rows.outcomes.values()), rows.unit, rows.when, grid, row_of)
+    v = None
+    if said.varying:
+        v = laid_out(list(rows.varying.values()), rows.unit, rows.when, grid, row_of)
+    dealt = [pd.factorize(own[c], sort=True)[0].astype(np.int64) for c in said.clusters]
     dealt.sort(key=lambda of_unit: int(of_unit.max()))  # the fewer clusters first
     dealt = dealt or [np.arange(at.size)]
-    declared = units or {}
+    shown = () if unit_names is None else df[unit_names].iloc[first_rows(rows.unit)].iloc[at]
+    of_outcomes = units or {}
     return StaggeredPanel(
         outcomes=y,
-        outcome_names=outcomes,
-        units=tuple(declared.get(k, unit_of(values[k])) for k in outcomes),  # type: ignore[arg-type]
+        outcome_names=said.outcomes,
+        units=tuple(of_outcomes.get(k, unit_of(of_rows)) for k, of_rows in rows.outcomes.items()),
         periods=grid,
         first=start[at],
         covariates=numeric[0],
@@ -259,25 +193,18 @@ def staggered_from_frame(
         population=population,
         estimand=estimand,
         programme=programme,
-        cluster_kind="_".join(clusters) or "unit",
-        monthly=parts == 12,
-        parts_of_year=parts if parts in (2, 4) else 1,
-        unit_names=tuple(map(str, named.iloc[at])) if named is not None else (),
+        cluster_kind="_".join(said.clusters) or "unit",
+        monthly=rows.parts == 12,
+        parts_of_year=rows.parts if rows.parts in (2, 4) else 1,
+        unit_names=tuple(map(str, shown)),
         attrition=Attrition.of(population, [(step, None, int(mask.sum())) for step, mask in steps]),
         fingerprint=fingerprint_of(
-            [c for c in dict.fromkeys(read) if c],
-            y,
-            grid,
-            start[at],
-            numeric[0],
-            w[at],
-            *dealt,
-            *([] if v is None else [v]),
+            said.read, y, grid, start[at], numeric[0], w[at], *dealt, *([] if v is None else [v])
         ),
         entry=entry,
         override=override,
         varying=v,
-        varying_names=moving,
+        varying_names=said.varying,
     )
 
 

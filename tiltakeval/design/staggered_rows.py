@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tiltakeval.design.columns import pieces, refuse_missing
+from tiltakeval.design.panel_rows import Errors, refuse_changing
 from tiltakeval.design.periods import one_period, whole
+from tiltakeval.design.staggered_declared import Declared
 from tiltakeval.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -223,3 +227,53 @@ def weights_of(own: pd.DataFrame, column: str, placed: NDArray[np.bool_], *, whe
     if not (array[placed] > 0).any():
         raise InputError("every weight is zero", where=place)
     return np.where(placed, array, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Every row's ``unit`` and period (``when``), the periods there are (``grid``) and what they are
+    ``parts`` of, outcomes and covariates that vary by name."""
+
+    unit: Ints
+    when: Ints
+    grid: Ints
+    parts: int
+    outcomes: Mapping[str, Floats]
+    varying: Mapping[str, Floats]
+
+
+def rows_of(
+    errors: Errors, df: pd.DataFrame, said: Declared, unit: str, period: str, *, where: str
+) -> Rows:
+    """What has a value in every row. Raises InputErrors: a unit missing, a unit and period twice,
+    outcomes that aren't numbers, clusters that change in a unit; one period is added to ``errors``."""
+    errors.attempt(lambda: refuse_missing(df[unit], column=unit, what="unit", where=where))
+    errors.stop(where)
+    number = numbered(df[unit])
+    found = errors.attempt(lambda: periods_of(df, period, where=where))
+    twice = 0 if found is None else repeated(number, found[0], found[1])
+    if twice:
+        errors.add(
+            f"{twice} rows repeat a unit and period",
+            where=f"{where}, columns '{unit}' and '{period}'",
+            remedy="A panel has one row for each: add them up, or drop the copies.",
+        )
+
+    def numbers(names: Sequence[str], what: str) -> dict[str, Floats]:
+        read: dict[str, Floats] = {}
+        for name in names:
+            values = errors.attempt(partial(number_column, df, name, where=where, what=what))
+            if values is not None:
+                read[name] = values
+        return read
+
+    outcomes = numbers(said.outcomes, "an outcome")
+    varying = numbers(said.varying, "a covariate that varies")
+    for name in said.clusters:
+        errors.attempt(lambda c=name: refuse_changing(df, number, c, "cluster", where))  # type: ignore[misc]
+    errors.stop(where)
+    assert found is not None
+    when, grid, parts = found
+    if grid.size < 2:
+        errors.add("there is only one period", where=f"{where}, column '{period}'")
+    return Rows(unit=number, when=when, grid=grid, parts=parts, outcomes=outcomes, varying=varying)
