@@ -226,7 +226,7 @@ def test_a_register_study_looks_for_them_month_by_month(
     page, words = pages["en"], Words("en")
     said = f"in months 9–11 is {words.amount(mean, 'NOK', signed=True)} "
     assert said in page
-    low = re.search(rf"{re.escape(said)}[^\[]*\[(−?[0-9,]+),", page)
+    low = re.search(rf"{re.escape(said)}[^\[]*\[(−?[0-9,]+)(?:,| to) ", page)
     assert low is not None
     shown = float(low[1].replace("−", "-").replace(",", ""))
     assert shown == pytest.approx(mean - abs(half), abs=0.05 * abs(half))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from tiltakeval.errors import InputError, InputErrors
+from tiltakeval.study.spec_against import AGAINST, comparison_errors
 from tiltakeval.study.spec_controls import NegativeControl, control_errors
 from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors
 from tiltakeval.study.spec_hazard import Hazard
@@ -28,8 +28,6 @@ from tiltakeval.study.spec_parts import (
     Thresholds,
     repeated,
 )
-
-AGAINST = "vs_programme_b"
 
 
 class Entry(Table):
@@ -199,7 +197,11 @@ class RegisterStudy(Table):
 
     @model_validator(mode="after")
     def _consistent(self) -> RegisterStudy:
-        errors = [*self._key_errors(), *self._comparison_errors(), *self._for_whom_errors()]
+        errors = [
+            *self._key_errors(),
+            *comparison_errors(self.base, self.analysis, self.contrast),
+            *self._for_whom_errors(),
+        ]
         if all(self.primary not in analysis.estimands for analysis in self.analysis):
             errors.append(InputError(f"no analysis estimates the primary estimand {self.primary}"))
         late = [w for w in self.lock_in.windows if w > self.population.horizon]
@@ -235,100 +237,3 @@ class RegisterStudy(Table):
             *for_whom_errors(self.for_whom, last=last, **shared),
             *control_errors(self.negative_control, last=last, **shared),
         ]
-
-    def _comparison_errors(self) -> list[InputError]:
-        """What is wrong with programmes against one another."""
-        errors = []
-        for number, one in enumerate(self.contrast, 1):
-            errors += self._pair_errors((one.programme, one.against), f"contrast {number}")
-        if self.contrast and all(set(a.estimands) == {AGAINST} for a in self.analysis):
-            errors.append(
-                InputError(
-                    "a contrast needs an analysis with another estimand than vs_programme_b",
-                    where="contrast",
-                    remedy="Write it under pairs of the analysis instead.",
-                )
-            )
-        for number, analysis in enumerate(self.analysis, 1):
-            where = f"analysis {number}"
-            for place, pair in enumerate(analysis.pairs, 1):
-                errors += self._pair_errors(pair, f"{where}, pairs {place}")
-            twice = repeated([" and ".join(sorted(pair)) for pair in analysis.pairs])
-            if twice:
-                errors.append(InputError(f"{twice} are paired twice", where=f"{where}, pairs"))
-            if self.contrast or AGAINST in analysis.estimands:
-                errors += _weighting_only(analysis.estimator, f"{where}, estimator")
-            if AGAINST not in analysis.estimands:
-                if analysis.pairs:
-                    errors.append(
-                        InputError(
-                            "pairs are only compared under the estimand vs_programme_b",
-                            where=f"{where}, pairs",
-                            remedy=f'Add "{AGAINST}" to its estimands, or leave pairs out.',
-                        )
-                    )
-                continue
-            if all(len(base.arms) < 2 for base in self.base):
-                errors.append(
-                    InputError(
-                        f"{AGAINST} compares programmes, and every base has one arm",
-                        where=f"{where}, estimands",
-                        remedy="Add another programme to the arms of a [[base]].",
-                    )
-                )
-        return [*errors, *self._common_errors()]
-
-    def _pair_errors(self, pair: tuple[str, str], where: str) -> list[InputError]:
-        one, other = pair
-        if one == other:
-            return [InputError(f"'{one}' can't be compared with itself", where=where)]
-        if any({one, other} <= set(base.arms) for base in self.base):
-            return []
-        arms = "; ".join(f"{base.state}: {', '.join(base.arms)}" for base in self.base)
-        return [
-            InputError(
-                f"{one} and {other} aren't both arms of one base",
-                where=where,
-                remedy=f"Arms are {arms}.",
-            )
-        ]
-
-    def _common_errors(self) -> list[InputError]:
-        """A base has one common population: two would have the same name in the results."""
-        errors = []
-        for base in self.base:
-            sets = {
-                frozenset(key for pair in pairs for key in pair)
-                for analysis in self.analysis
-                if AGAINST in analysis.estimands
-                for pairs in [
-                    [p for p in analysis.pairs if set(p) <= set(base.arms)]
-                    if analysis.pairs
-                    else list(combinations(base.arms, 2))
-                ]
-            }
-            if len({chosen for chosen in sets if len(chosen) > 2}) > 1:
-                errors.append(
-                    InputError(
-                        "two analyses compare different programmes on a common population",
-                        where=f"base {base.state}",
-                        remedy="Name the same pairs in both, or use [[contrast]] for pairs on "
-                        "populations of their own.",
-                    )
-                )
-        return errors
-
-
-def _weighting_only(estimator: str, where: str) -> list[InputError]:
-    from tiltakeval.estimators import ESTIMATORS
-
-    if "target" in ESTIMATORS[estimator].fixed:
-        return []
-    fit = ", ".join(key for key, entry in ESTIMATORS.items() if "target" in entry.fixed)
-    return [
-        InputError(
-            f"{estimator} can't compare programmes on a common population",
-            where=where,
-            remedy=f"Use one of {fit}.",
-        )
-    ]
