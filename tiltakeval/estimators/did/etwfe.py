@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.plan import cells, refuse_no_never
-from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
-from tiltakeval.estimators.did.rows import Rows
-from tiltakeval.estimators.did.two_way.cells import anticipating, cell_level
-from tiltakeval.estimators.did.two_way.columns import sample_of
+from tiltakeval.estimators.did.result import check_balance
+from tiltakeval.estimators.did.two_way.by_cells import by_cells
 from tiltakeval.estimators.did.two_way.kept import Kept
-from tiltakeval.estimators.did.two_way.result import (
-    MISSING,
-    Errors,
-    check_options,
-    every_level,
-)
-from tiltakeval.estimators.did.varying import said_of
+from tiltakeval.estimators.did.two_way.result import Errors, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,32 +78,6 @@ class ExtendedTwoWay(Averages):
             )
             if never or cell.kind != "before"
         ]
-        groups = groups_of(design, len(plan))
-        rows = Rows(
-            design,
-            groups,
-            self.balance,
-            "g_minus_1",
-            MISSING,
-            asked=self.asked(design),
-            keep=keep,
-            one_base=never,
+        return by_cells(
+            self, design, plan, key="etwfe", began=began, one_base=never, centred=True, keep=keep
         )
-        rows.notes |= said_of(design)
-        clear = ~anticipating(design, self.anticipation, rows)
-        for label, inside, k in every_level(design):
-            found, rows.scale = cell_level(
-                design,
-                sample_of(design, inside & clear, k),
-                plan,
-                groups,
-                errors=self.errors,
-                least=self.min_clusters,
-                centred=True,
-                fixed=self.shares == "fixed",
-            )
-            rows.add(label, k, inside & clear, found)
-        out = result_of(
-            design, rows, groups, self, key="etwfe", options=asdict(self), began=began, varying=True
-        )
-        return out, rows.kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,18 +15,10 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.absorbing import as_rollout
 from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.plan import cells, refuse_no_never
-from tiltakeval.estimators.did.result import check_balance, groups_of, result_of
-from tiltakeval.estimators.did.rows import Rows
-from tiltakeval.estimators.did.two_way.cells import anticipating, cell_level
-from tiltakeval.estimators.did.two_way.columns import sample_of
+from tiltakeval.estimators.did.result import check_balance
+from tiltakeval.estimators.did.two_way.by_cells import by_cells
 from tiltakeval.estimators.did.two_way.kept import Kept
-from tiltakeval.estimators.did.two_way.result import (
-    MISSING,
-    Errors,
-    check_options,
-    every_level,
-)
-from tiltakeval.estimators.did.varying import said_of
+from tiltakeval.estimators.did.two_way.result import Errors, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,37 +78,16 @@ class SunAbraham(Averages):
         plan = list(
             cells(design, comparison="never", base="universal", anticipation=self.anticipation)
         )
-        groups = groups_of(design, len(plan))
-        rows = Rows(
+        return by_cells(
+            self,
             design,
-            groups,
-            self.balance,
-            "g_minus_1",
-            MISSING,
-            asked=self.asked(design),
-            keep=keep,
+            plan,
+            key="sun_abraham",
+            began=began,
             one_base=True,
+            centred=False,
+            keep=keep,
         )
-        rows.notes |= said_of(design)
-        clear = ~anticipating(design, self.anticipation, rows)
-        for label, inside, k in every_level(design):
-            sample = sample_of(design, inside & clear, k)
-            found, rows.scale = cell_level(
-                design,
-                sample,
-                plan,
-                groups,
-                errors=self.errors,
-                least=self.min_clusters,
-                centred=False,
-                fixed=self.shares == "fixed",
-            )
-            rows.add(label, k, inside & clear, found)
-        out = result_of(
-            design, rows, groups, self, key="sun_abraham", options=asdict(self), began=began,
-            varying=True,
-        )  # fmt: skip
-        return out, rows.kept
 
 
 def before_last(design: StaggeredPanel, anticipation: int) -> StaggeredPanel:
