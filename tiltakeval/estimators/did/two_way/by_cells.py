@@ -34,8 +34,8 @@ def by_cells(
     keep: bool,
 ) -> tuple[Estimates, Sequence[Kept]]:
     """A regression of every outcome and subgroup on the cells of ``plan``, their averages, and, with
-    ``keep``, the regressions. ``one_base``: effects are measured from one period; ``centred``: covariates
-    less their means in the cohort have slopes in every cell. Raises InputError."""
+    ``keep``, the regressions. ``one_base``: effects are measured from one period; ``centred``:
+    covariates less their means in the cohort have slopes in every cell. Raises InputError."""
     groups = groups_of(design, len(plan))
     rows = Rows(
         design,
