@@ -14,7 +14,7 @@ from invented_rollouts import make_doses
 
 from tiltakeval.design.doses import DosedRollout, doses_from_frame
 from tiltakeval.errors import InputError
-from tiltakeval.estimators.did.dose.basis import bins_of, spline_of
+from tiltakeval.estimators.did.dose.basis import bins_of, rounded, spline_of
 from tiltakeval.estimators.did.dose.leverage import by_group
 from tiltakeval.estimators.did.dose_response import DoseResponse
 from tiltakeval.estimators.did.group_time import GroupTimeATT
@@ -191,3 +191,17 @@ def test_bins_and_splines() -> None:
     coef = np.linalg.lstsq(spline.values(dose), dose**3, rcond=None)[0]
     np.testing.assert_allclose(spline.values(dose) @ coef, dose**3, atol=1e-9)
     np.testing.assert_allclose(spline.slopes(dose) @ coef, 3 * dose**2, atol=1e-7)
+
+
+def test_what_is_shown_of_doses_is_round_and_nobodys_own() -> None:
+    dose = np.random.default_rng(5).gamma(3.0, 4.1234, 400)
+    found = bins_of(dose, 4)
+    assert len(found.labels) == 4 and not set(np.round(found.edges[1:-1], 9)) & set(dose)
+    held = np.bincount(found.of(dose), minlength=4)
+    assert held.sum() == 400 and held.min() > 80
+    near = rounded(np.quantile(dose, [0.1, 0.5, 0.9]), dose.min(), dose.max())
+    assert near.tolist() == np.round(near).tolist()  # whole numbers, in a range of some forty
+    assert np.abs(near - np.quantile(dose, [0.1, 0.5, 0.9])).max() <= 0.5
+    assert rounded(np.array([0.3334]), 0.3334, 0.5).tolist() == [0.334]  # never outside
+    whole = np.repeat(np.arange(1.0, 25.0), 20)
+    assert bins_of(whole, 3).edges[1:-1].tolist() == [9.0, 16.0]

@@ -12,7 +12,7 @@ from tiltakeval.design.doses import DosedRollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import with_bands
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.did.dose.basis import bins_of, spline_of
+from tiltakeval.estimators.did.dose.basis import bins_of, rounded, spline_of
 from tiltakeval.estimators.did.dose.fit import excess_of
 from tiltakeval.estimators.did.dose.level import Level, Wanted
 from tiltakeval.estimators.did.level import standard_covariates
@@ -56,8 +56,9 @@ class DoseResponse:
     A cohort's changes since its last period before the start, less those of the comparison (``not_yet``
     or ``never`` treated), are regressed on functions of the dose, period by period: bins (``bins``: a
     number of about equal ones, or inner cut points), a straight line, and with ``curve`` a spline of
-    ``degree`` with ``knots`` inner knots, evaluated at ``doses`` (default: the 10, 25, 50, 75 and 90 %
-    quantiles). Covariates constant in a unit adjust the comparison's changes by a regression.
+    ``degree`` with ``knots`` inner knots, evaluated at ``doses`` (default: round numbers near the
+    10, 25, 50, 75 and 90 % quantiles). Covariates constant in a unit adjust the comparison's changes by
+    a regression.
 
     ``average``: along doses, ``cohorts`` weigh by their units, each with the plain mean over its periods
     (as contdid and diff-diff), or all ``cells`` by their units. ``errors``: ``sampling`` counts that
@@ -163,14 +164,15 @@ class DoseResponse:
     def _grid(self, doses: np.ndarray) -> np.ndarray:
         """The doses at which the curve is shown. Raises InputError for those outside the data."""
         if self.doses is None:
-            return np.unique(np.quantile(doses, [0.1, 0.25, 0.5, 0.75, 0.9]))
+            middle = np.quantile(doses, [0.1, 0.25, 0.5, 0.75, 0.9])
+            return rounded(middle, float(doses.min()), float(doses.max()))
         grid = np.array(sorted(set(self.doses)), dtype=np.float64)
         outside = int(((grid < doses.min()) | (grid > doses.max())).sum())
         if outside:
             raise InputError(
                 f"{outside} of {grid.size} doses lie outside those received",
                 where="doses",
-                remedy=f"They go from {doses.min():g} to {doses.max():g}.",
+                remedy="Name doses within their range, or leave doses out to have some chosen.",
             )
         return grid
 

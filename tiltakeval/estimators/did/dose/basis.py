@@ -83,9 +83,24 @@ class Bins:
         return np.where((code >= 0) & (code < len(self.labels)), code, -1).astype(np.int64)
 
 
+def rounded(doses: Floats, low: float, high: float) -> Floats:
+    """Different round numbers near ``doses``, a twentieth of the range or less apart from them: names of
+    bins and points of a curve are shown, and a quantile is somebody's dose."""
+    if not high > low:
+        return np.unique(doses)
+    digits = -int(np.floor(np.log10((high - low) / 20)))
+    step = 10.0**-digits
+    near = np.round(doses, digits)
+    near = np.where(near < low, near + step, np.where(near > high, near - step, near))
+    near = np.unique(np.round(near, digits))
+    near = near[(near >= low) & (near <= high)]
+    return near if near.size else np.unique(doses)
+
+
 def bins_of(dose: Floats, bins: int | Sequence[float]) -> Bins:
-    """Bins at ``bins`` inner cut points, or that many of about equal size; where there are no more
-    different doses than that, a bin for each. Raises InputError for cut points that don't cut."""
+    """Bins at ``bins`` inner cut points, or that many of about equal size with round cuts; where there
+    are no more different doses than that, a bin for each. Raises InputError for cut points that don't
+    cut."""
     low, high = float(dose.min()), float(dose.max())
     if isinstance(bins, int):
         if bins < 1:
@@ -94,13 +109,13 @@ def bins_of(dose: Floats, bins: int | Sequence[float]) -> Bins:
         if values.size <= bins:
             edges = np.concatenate([values[:1] - 1.0, values])
             return Bins(edges, tuple(f"dose {v:g}" for v in values))
-        cuts = np.unique(np.quantile(dose, np.linspace(0, 1, bins + 1)[1:-1]))
+        cuts = rounded(np.quantile(dose, np.linspace(0, 1, bins + 1)[1:-1]), low, high)
     else:
         cuts = np.array(sorted(float(c) for c in bins))
     cuts = cuts[(cuts > low) & (cuts < high)] if isinstance(bins, int) else cuts
     if np.unique(cuts).size != cuts.size or ((cuts < low) | (cuts >= high)).any():
         raise InputError(
-            f"cut points must differ and lie between the doses {low:g} and {high:g}", where="bins"
+            "cut points must differ and lie between the smallest and the largest dose", where="bins"
         )
     edges = np.concatenate([[low], cuts, [high]])
     labels = [f"dose {a:.4g} to {b:.4g}" for a, b in pairwise(edges)]

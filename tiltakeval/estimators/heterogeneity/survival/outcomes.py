@@ -27,6 +27,8 @@ Measure = Literal["restricted_mean", "survival", "incidence", "time_lost"]
 MEASURES: tuple[Measure, ...] = ("restricted_mean", "survival", "incidence", "time_lost")
 #: Arms with fewer units have no hazards of their own: their outcomes are missing.
 SMALLEST_ARM = 20
+#: What a message tells of the longest followed is true of so many of them: of no one person.
+FOLLOWED = 10
 #: Durations that aren't whole are put on about this many times up to the last horizon.
 CELLS = 200
 #: Spells times places of the grid worked on at once.
@@ -252,11 +254,13 @@ def _check_followed(
         time, code = grid.time[rows], event[rows]
         lost = time[(code == 0) & (time < place)]
         if lost.size and not (time > lost.max()).any():
+            to = np.sort(time)[-FOLLOWED] * grid.step if time.size >= FOLLOWED else 0
+            far = f" ({FOLLOWED} are, to {int(to)})" if to >= 1 else ""
             raise InputError(
                 f"nobody in '{arm}' is followed to {h} {spells.time_unit}: all who hadn't left were "
-                f"lost by {lost.max() * grid.step:g}",
+                "lost before",
                 where="horizon",
-                remedy="Choose an earlier horizon, or leave the arm out.",
+                remedy=f"Choose an earlier horizon{far}, or leave the arm out.",
             )
         if not ((code > 0) & (time <= place)).any():
             raise InputError(
