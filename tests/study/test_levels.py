@@ -252,6 +252,47 @@ def test_what_works_for_whom_is_asked_of_spells_too(tmp_path: Path, studies: Pat
             run_study(tmp_path, progress=False)
 
 
+def test_a_panel_is_asked_for_whom_month_by_month(tmp_path: Path, studies: Path) -> None:
+    text = (studies / "panel/study.toml").read_text("utf-8")
+    asked = """
+[[for_whom]]
+key = "whom"
+outcome = "work"
+least = 30
+parts = ["tests"]
+[[negative_control]]
+key = "at_once"
+programme = "programme"
+outcome = "work"
+months = [0, 0]
+[negative_control.reason]
+nb = "Tiltaket begynner først."
+en = "The programme has only begun."
+"""
+    example("panel").to_csv(tmp_path / "example.csv", index=False)
+    (tmp_path / "study.toml").write_text(text + asked, "utf-8")
+    result = run_study(tmp_path, progress=False)
+    assert result.for_whom is not None
+    table = result.for_whom.table
+    assert set(table.loc[table["term"] == "effect", "horizon"]) == {12}  # the summary month
+    assert {"all", "sex=female", "sex=male"} <= set(table["subgroup"])
+    (control,) = [check for check in result.checks if check.key == "negative_control"]
+    assert control.message["month_from"] == control.message["month_to"] == 0
+    for old, new, said in (
+        (
+            'outcome = "work"\nleast',
+            'outcome = "work"\nhorizon = 13\nleast',
+            "beyond the horizon 12",
+        ),
+        ('"work"\nleast', '"work"\nprogrammes = ["programm"]\nleast', "Did you mean 'programme'"),
+        ('programme = "programme"', 'programme = "aft"', "negative_control at_once"),
+    ):
+        assert old in asked
+        (tmp_path / "study.toml").write_text(text + asked.replace(old, new), "utf-8")
+        with pytest.raises(InputError, match=said):
+            run_study(tmp_path, progress=False)
+
+
 def test_columns_are_derived_by_comparison_or_product() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [3.0, 4.0], "c": ["x", "y"]})
     assert derive(frame, "a * b", where="here").tolist() == [3.0, 8.0]

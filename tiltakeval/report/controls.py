@@ -35,7 +35,7 @@ def _facts(view: View, item: ReleasedCheck) -> dict[str, str]:
     when = ""
     if first is not None and last is not None:
         one = "controls.after" if first == last != 0 else "controls.between"
-        one = "controls.first" if last == 0 else one
+        one = view.text("controls.first") if last == 0 else one
         when = words(one, first=words.number(first), last=words.number(last))
     return {"outcome": view.outcome(str(message["outcome"])), "when": when}
 

@@ -22,7 +22,11 @@ def one_outcome(asked: Asked, design: CrossSection) -> CrossSection:
         raise unknown("outcome", spec.outcome, design.outcome_names, where="outcome")
     k = design.outcome_names.index(spec.outcome)
     if month is not None and month not in design.horizons:
-        raise InputError(f"the design has no month {month}", where="horizon")
+        raise InputError(
+            f"the design has no month {month}",
+            where="horizon",
+            remedy="Say horizon = a month that is followed.",
+        )
     groups = {name: design.subgroups[name] for name in spec.subgroups or design.subgroups}
     own: dict[str, Any] = {
         "outcome_names": (spec.outcome,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from tiltakeval.study.found import Found
 from tiltakeval.study.hazard_rows import OBSERVED, follows, named, points_checks, told
 from tiltakeval.study.sources import compare, derive, read_source
 from tiltakeval.study.spec_controls import NegativeControl
-from tiltakeval.study.spec_cross_section import CrossSectionStudy
 from tiltakeval.study.spec_file import FileStudy, Published, Sample
 from tiltakeval.study.stages import Stages
 
@@ -138,9 +137,11 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
     for analysis in spec.analyses:
         with stages.stage(f"analysis {analysis.key}: {analysis.estimator}"):
             design = design_of(spec, analysis, frames[analysis.sample])
+            mine = _controls(spec, analysis.key)
+            for_whom_here = [one for one in asked if one.spec.analysis == analysis.key]
+            _refuse_unknown(design, mine, for_whom_here)
             done = estimate_and_check(estimators[analysis.key], design, spec.checks)
             checks += [scoped(check, analysis=analysis.key) for check in done.checks]
-            mine = _controls(spec, analysis.key)
             if mine:
                 checks += control_checks(
                     mine,
@@ -149,7 +150,7 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
                     done.estimates,
                     done.nuisance,
                     analysis=analysis.key,
-                    month=None,
+                    month=_month(spec),
                     level=spec.checks.placebo_level,
                     seed=spec.seed,
                     stages=stages,
@@ -169,15 +170,14 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
                 )
             parts.append(estimates)
             runs[analysis.key] = dict(run_of)
-        for one in asked:
-            if one.spec.analysis == analysis.key:
-                with stages.stage(f"{one.spec.key} (for whom)"):
-                    threshold, draws = load_rules(spec.rules).threshold, spec.inference.draws
-                    groups, more, runs[one.spec.key] = for_whom(
-                        one, design, done.nuisance, threshold=threshold, draws=draws, stages=stages
-                    )
-                checks += more
-                beside += [] if groups is None else [groups]
+        for one in for_whom_here:
+            with stages.stage(f"{one.spec.key} (for whom)"):
+                threshold, draws = load_rules(spec.rules).threshold, spec.inference.draws
+                groups, more, runs[one.spec.key] = for_whom(
+                    one, design, done.nuisance, threshold=threshold, draws=draws, stages=stages
+                )
+            checks += more
+            beside += [] if groups is None else [groups]
     found = Estimates.concat(parts)
     published = published_estimates(spec, found) if spec.published else None
     if published is not None:
@@ -195,15 +195,40 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
 
 def _controls(spec: FileStudy, key: str) -> list[NegativeControl]:
     """The tables `[[negative_control]]` that belong to an analysis."""
-    if not isinstance(spec, CrossSectionStudy):
-        return []
-    first = spec.analysis[0].key
-    return [one for one in spec.negative_control if (one.analysis or first) == key]
+    first = _first_of_units(spec)
+    asked = getattr(spec, "negative_control", ())
+    return [one for one in asked if (one.analysis or first) == key]
+
+
+def _refuse_unknown(
+    design: Any, controls: Sequence[NegativeControl], asked: Sequence[Asked]
+) -> None:
+    """Raise InputError for a programme that tables name and the file doesn't have: a level whose arms
+    the data tell can't be checked before."""
+    named = [(f"negative_control {one.key}", one.programme) for one in controls]
+    for one in asked:
+        rule = one.spec.policy
+        capacity = rule.capacity if rule is not None and isinstance(rule.capacity, dict) else {}
+        named += [(f"for_whom {one.spec.key}", name) for name in (*one.spec.programmes, *capacity)]
+    for where, name in named:
+        if name not in design.arms[1:]:
+            raise unknown("programme", name, design.arms[1:], where=where)
+
+
+def _first_of_units(spec: FileStudy) -> str | None:
+    """The analysis that tables without one belong to."""
+    return next((one.key for one in spec.analyses if one.of_units), None)
+
+
+def _month(spec: FileStudy) -> int | None:
+    """The month that is looked at where a table names none; None where outcomes have one date."""
+    last = spec.last_period
+    return None if last is None else min(getattr(spec, "summary_month", last), last)
 
 
 def _asked(spec: FileStudy, estimators: Mapping[str, Any]) -> list[Asked]:
     """The tables `[[for_whom]]` of a study, each with an analysis."""
-    first = next((a.key for a in spec.analyses if a.of_units), None)
+    first = _first_of_units(spec)
     out = []
     for one in getattr(spec, "for_whom", ()):
         one = one if one.analysis else one.model_copy(update={"analysis": first})
@@ -212,7 +237,7 @@ def _asked(spec: FileStudy, estimators: Mapping[str, Any]) -> list[Asked]:
                 one,
                 estimators[str(one.analysis)],
                 defaults(spec.inference, spec.seed),
-                horizon=None,
+                horizon=_month(spec) if one.horizon is None else one.horizon,
                 threshold=load_rules(spec.rules).threshold,
             )
         )

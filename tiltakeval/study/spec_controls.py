@@ -69,7 +69,7 @@ def control_errors(
     asked: Sequence[NegativeControl],
     *,
     analyses: Mapping[str, tuple[Sequence[str], Sequence[str]]],
-    programmes: Sequence[str],
+    programmes: Sequence[str] | None,
     last: int | None,
 ) -> list[InputError]:
     """What the tables say that the study doesn't have; the arguments as in ``for_whom_errors``."""
@@ -84,7 +84,9 @@ def control_errors(
             errors.append(unknown("analysis", key, list(analyses), where=f"{where}, analysis"))
             continue
         outcomes, subgroups = analyses[key]
-        named = [("outcome", one.outcome, outcomes), ("programme", one.programme, programmes)]
+        named = [("outcome", one.outcome, outcomes)]
+        if programmes is not None:
+            named.append(("programme", one.programme, programmes))
         if one.subgroup != "all":
             named.append(("subgroup", one.subgroup.partition("=")[0], subgroups))
         errors += [

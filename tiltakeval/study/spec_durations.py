@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tiltakeval.errors import InputError
+from tiltakeval.study.spec_asking import AskingStudy
 from tiltakeval.study.spec_file import FileAnalysis, FileStudy, SampleAnalysis, TimeUnit
-from tiltakeval.study.spec_for_whom import ForWhom, for_whom_errors, key_errors
 from tiltakeval.study.spec_parts import Table
 
 #: Measures of a spell that grow the longer it lasts, and parts of for_whom that rank people by effect.
@@ -98,7 +98,7 @@ class SpellAnalysis(SampleAnalysis):
     by_arm: bool = Field(True, description="by treatment; false: everybody together")
 
 
-class DurationStudy(FileStudy):
+class DurationStudy(AskingStudy):
     """A study on prepared spells: how long, until which exit, and what a programme does to that."""
 
     takes: ClassVar[tuple[str, ...]] = ("durations", "event_history", "cross_section")
@@ -108,9 +108,6 @@ class DurationStudy(FileStudy):
     analysis: tuple[SpellAnalysis, ...] = Field(min_length=1, description="analyses")
     time_unit: TimeUnit = Field("months", description="what durations are counted in")
     summary_month: int = Field(24, ge=0, description="time the short answers are given for")
-    for_whom: tuple[ForWhom, ...] = Field(
-        (), description="what works for whom, and rules that deal places"
-    )
 
     def _own_errors(self) -> list[InputError]:
         columns, errors = self.columns, list[InputError]()
@@ -135,9 +132,6 @@ class DurationStudy(FileStudy):
                         f"{one.estimator} takes the spells themselves", where=f"{where}, outcomes"
                     )
                 )
-        groupings, known = tuple(columns.subgroups), tuple(columns.outcomes)
-        analyses = {a.key: (a.outcomes or known, groupings) for a in self.analysis if a.of_units}
-        errors += for_whom_errors(self.for_whom, analyses=analyses, programmes=None, last=None)
         for number, asked in enumerate(self.for_whom, 1):
             outcome = columns.outcomes.get(asked.outcome)
             ranked = set(asked.parts) & set(RANKED) or asked.policy is not None
@@ -151,7 +145,7 @@ class DurationStudy(FileStudy):
                         f"policy and the parts {', '.join(RANKED)}.",
                     )
                 )
-        return errors + key_errors(self.for_whom, [a.key for a in self.analysis])
+        return errors + super()._own_errors()
 
 
 class EventHistoryStudy(FileStudy):

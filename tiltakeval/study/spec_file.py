@@ -121,6 +121,11 @@ class FileStudy(Table):
         return str(getattr(self, "time_unit", "months"))
 
     @property
+    def last_period(self) -> int | None:
+        """The last period of the outcomes; None where they have one date."""
+        return None
+
+    @property
     def from_command_line(self) -> bool:
         """Whether a sample is read from what ``--data`` names."""
         return any(p.source.startswith("data:") for s in self.sample for p in s.parts)

@@ -6,8 +6,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tiltakeval.study.spec_file import FileStudy, SampleAnalysis, TimeUnit
+from tiltakeval.study.spec_asking import AskingStudy
+from tiltakeval.study.spec_file import SampleAnalysis, TimeUnit
 from tiltakeval.study.spec_parts import Table
+
+#: Periods are fewer than this.
+LONGEST = 100_000
 
 
 class PanelColumns(Table):
@@ -56,7 +60,7 @@ class FollowUp(Table):
     )
 
 
-class PanelStudy(FileStudy):
+class PanelStudy(AskingStudy):
     """A study on a prepared panel: a long file, a row a unit and period."""
 
     takes: ClassVar[tuple[str, ...]] = ("cross_section",)
@@ -67,3 +71,9 @@ class PanelStudy(FileStudy):
     follow_up: FollowUp = Field(FollowUp(), description="periods compared")
     time_unit: TimeUnit = Field("months", description="what a period is")
     summary_month: int = Field(24, ge=0, description="period the short answers are given for")
+
+    @property
+    def last_period(self) -> int:
+        """The last period followed; where all are, one that none lies beyond."""
+        horizon = self.follow_up.horizon
+        return LONGEST if horizon is None else horizon
