@@ -214,13 +214,19 @@ def test_the_short_answer_gets_one_sentence() -> None:
     assert answer and answer[0].count("work differently for different groups of jobseekers") == 1
 
 
-@pytest.mark.parametrize(("second", "told"), [(40.0, "Age 31 to 40"), (31.0, "Age 31 ")])
-def test_a_second_cut_of_a_covariate_says_all_that_the_first_did(second: float, told: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "second", "told"),
+    [("whole", 40.0, "Age 31 to 40"), ("whole", 31.0, "Age 31 "),
+     ("number", 40.0, "Age over 30 and at most 40")],
+)  # fmt: skip
+def test_a_second_cut_of_a_covariate_says_all_that_the_first_did(
+    kind: str, second: float, told: str
+) -> None:
     nodes = pd.DataFrame(
         {
             "node": [0, 1, 2, 3, 4],
             "covariate": ["age", "", "age", "", ""],
-            "kind": ["whole", "leaf", "whole", "leaf", "leaf"],
+            "kind": [kind, "leaf", kind, "leaf", "leaf"],
             "threshold": [30.0, np.nan, second, np.nan, np.nan],
             "left": [1, -1, 3, -1, -1],
             "right": [2, -1, 4, -1, -1],
@@ -240,4 +246,4 @@ def test_a_second_cut_of_a_covariate_says_all_that_the_first_did(second: float, 
     said = [one for one in re.findall(r"<strong>([^<]*)</strong>", page) if "Age" in one]
     assert any(f"{one} ".startswith(told) for one in said)
     assert any(f"over {second:.0f}" in one for one in said)
-    assert not any("over 30" in one for one in said)
+    assert not any("over 30" in one and "at most" not in one for one in said)

@@ -99,16 +99,18 @@ def _condition(view: View, part: pd.DataFrame, answer: str) -> str:
 
 
 def _said(view: View, cuts: dict[str, pd.DataFrame]) -> str:
-    """What a path's cuts of one covariate come to: whole numbers between two of them as a range."""
-    if len(cuts) == 2:
-        above, up_to = (_whole(view, cuts[answer]) for answer in ("no", "yes"))
-        if above is not None and up_to is not None:
-            low, high = view.words.number(above + 1), view.words.number(up_to)
-            at = low if low == high else view.words("word.from_to", low=low, high=high)
-            name, unit = _name(view, cuts["yes"]), _cut(view, cuts["yes"])[1]
-            return view.words("for_whom.within", name=name, at=at, unit=unit)
-    told = [_condition(view, part, answer) for answer, part in cuts.items()]
-    return view.words.listed(told)
+    """What a path's cuts of one covariate come to: between two of them as one range."""
+    if len(cuts) == 1:
+        ((answer, part),) = cuts.items()
+        return _condition(view, part, answer)
+    above, up_to = (_whole(view, cuts[answer]) for answer in ("no", "yes"))
+    (low, _), (high, unit) = (_cut(view, cuts[answer]) for answer in ("no", "yes"))
+    name = _name(view, cuts["yes"])
+    if above is None or up_to is None:
+        return view.words("for_whom.between", name=name, low=low, high=high, unit=unit)
+    low = view.words.number(above + 1)
+    at = low if low == high else view.words("word.from_to", low=low, high=high)
+    return view.words("for_whom.within", name=name, at=at, unit=unit)
 
 
 def _name(view: View, part: pd.DataFrame) -> str:
