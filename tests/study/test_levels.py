@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +214,15 @@ def test_what_can_be_wrong_is_said(
     assert said in str(caught.value)
 
 
+def said_by(folder: Path, frame: pd.DataFrame) -> list[str]:
+    """What a study in ``folder`` says on the screen when run on these rows."""
+    frame.to_csv(folder / "example.csv", index=False)
+    heard = io.StringIO()
+    with redirect_stderr(heard):
+        run_study(folder, progress=True)
+    return heard.getvalue().splitlines()
+
+
 def test_what_works_for_whom_is_asked_of_spells_too(tmp_path: Path, studies: Path) -> None:
     text = (studies / "durations/study.toml").read_text("utf-8")
     old = "weeks_until_out = { within = 26 }"
@@ -242,6 +253,9 @@ def test_what_works_for_whom_is_asked_of_spells_too(tmp_path: Path, studies: Pat
     assert result.for_whom is not None
     groups = result.for_whom.select(term="effect").table
     assert {"all", "sex=female", "sex=male"} <= set(groups["subgroup"])
+    assert not any("(not released)" in text for text in said_by(tmp_path, frame))
+    lost = frame.assign(offer=frame["offer"].where(np.arange(len(frame)) >= 12, 2))
+    assert any("2 has too few spells" in text for text in said_by(tmp_path, lost))
     for new, said in (
         ("job_by_25", "for_whom 1: unknown outcome 'job_by_25'"),
         ("weeks_until_out", "larger the longer people stay"),

@@ -53,7 +53,7 @@ def _one(
     arms = [0] if target == "att" else [0, programme]
     effective = min(_effective(weights[inside & (design.arm == a)]) for a in arms)
     e = nuisance.raw
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # rows of arms left out have no chances
         index = np.log(e[:, programme]) - np.log(e[:, 0])
     w = design.weight
     lost = treated & ((index > index[other].max()) | nuisance.clipped[:, 0] | nuisance.trimmed)

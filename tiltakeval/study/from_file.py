@@ -16,6 +16,7 @@ from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.agree import agree
 from tiltakeval.estimates.check import Check
 from tiltakeval.estimates.table import Estimates, tidy
+from tiltakeval.estimators.heterogeneity.survival.outcomes import SpellOutcomes
 from tiltakeval.study.controls import control_checks
 from tiltakeval.study.designs import design_of
 from tiltakeval.study.estimator import defaults, estimate_and_check, estimator_of, scoped
@@ -140,6 +141,8 @@ def run(spec: FileStudy, folder: Path, data: Path | None, stages: Stages) -> Fou
             mine = _controls(spec, analysis.key)
             for_whom_here = [one for one in asked if one.spec.analysis == analysis.key]
             _refuse_unknown(design, mine, for_whom_here)
+            if isinstance(design, SpellOutcomes):
+                _say_of_spells(design, analysis.key, stages)
             done = estimate_and_check(estimators[analysis.key], design, spec.checks)
             checks += [scoped(check, analysis=analysis.key) for check in done.checks]
             if mine:
@@ -213,6 +216,19 @@ def _refuse_unknown(
     for where, name in named:
         if name not in design.arms[1:]:
             raise unknown("programme", name, design.arms[1:], where=where)
+
+
+def _say_of_spells(design: SpellOutcomes, key: str, stages: Stages) -> None:
+    """What outcomes made of spells rest on, for the screen: shares of an arm may tell small counts."""
+    for name, notes in design.notes.items():
+        few = [f"{arm} has too few spells and no outcome" for arm in notes["too_small"]]
+        raised = [
+            f"a chance of being followed raised for {100 * share:.1f} % of {arm}"
+            for arm, share in notes["raised"].items()
+            if share > 0
+        ]
+        if few or raised:
+            stages.say(f"{key}, {name} (not released): {'; '.join(few + raised)}")
 
 
 def _first_of_units(spec: FileStudy) -> str | None:

@@ -24,6 +24,8 @@ from tiltakeval.estimators.heterogeneity.forest.inputs import (
 )
 
 LEAST = 20
+#: Modules whose lines such warnings are said of.
+OF_LIBRARY = r"(econml|sklearn|scipy|numpy|statsmodels)(\.|$)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +79,10 @@ def econml_forest(
     arms, count = check_arm(arm, n, least=LEAST, weight=w)
     given = None if weight is None else w
     with warnings.catch_warnings():
-        # the library's own use of its dependencies; what concerns the data is passed on
+        # how the library uses its dependencies, said of its own lines; what concerns the data, and what
+        # other code is warned of, is passed on
         for kind in (FutureWarning, DeprecationWarning):
-            warnings.simplefilter("ignore", kind)
+            warnings.filterwarnings("ignore", category=kind, module=OF_LIBRARY)
         if m is not None and e is not None:
             mean, odds = check_nuisances(m, e, n, count)
             residual = np.equal.outer(arms, np.arange(1, count)) - odds[:, 1:]
