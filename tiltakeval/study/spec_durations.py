@@ -33,7 +33,7 @@ class _Shared(Table):
 class SpellOutcome(Table):
     """A number for each spell, whatever censoring hides of it: an outcome for estimators of effects."""
 
-    within: int = Field(ge=1, description="time it is counted up to")
+    within: int = Field(ge=1, description="the time up to which it is counted")
     measure: Literal["restricted_mean", "survival", "incidence", "time_lost"] = Field(
         "restricted_mean",
         description="restricted_mean: time until any exit; survival: no exit by then; incidence: the "
