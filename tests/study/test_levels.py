@@ -189,6 +189,12 @@ def test_all_errors_of_a_study_file_come_at_once(studies: Path) -> None:
         ("durations", 'event = "how"', 'event = "hov"', "Did you mean 'how'"),
         ("durations", "within = 26", "within = 0", "must be at least 1"),
         ("durations", "within = 26", "withn = 26", "Did you mean 'within'"),
+        (
+            "durations",
+            'estimator = "kaplan_meier"',
+            'estimator = "kaplan_meier"\nsubgroups = ["sexx"]',
+            "Did you mean 'sex'",
+        ),
         ("durations", "within = 26", 'within = 26, measure = "incidence"', "say which counts"),
         ("durations", "within = 26", 'within = 26, exit = "job"', "is about any exit"),
         (
@@ -332,6 +338,7 @@ def test_jobless_durations_meets_the_published_figures(root: Path, shared: Path)
     table = found.estimates.select(analysis="ways_out", horizon=10, subgroup="all").table
     gap = table[table["term"] == "cumulative_incidence_difference"]
     assert len(gap) == 3 and (gap["conf_high"] < 0).all()
+    assert set(found.estimates.select(analysis="ways_out").table["subgroup"]) == {"all"}
     # effects among those alike, not far from the groups as they are
     own = found.estimates.select(analysis="alike", term="effect", subgroup="all").table
     own = own.set_index("outcome")

@@ -104,7 +104,8 @@ def _others(view: View) -> list[Block]:
     shown += [
         f"{stem}{end}" for stem in (*STEMS, *TIMES) for end in ("", "_difference", "_comparison")
     ]
-    rest = table[~table["term"].isin(shown)]
+    # means that effects are differences of stand in the files
+    rest = table[~table["term"].isin(shown) & ~table["analysis"].isin(view.single["analysis"])]
     words = view.words
     blocks: list[Block] = []
     for analysis, term in dict.fromkeys(zip(rest["analysis"], rest["term"])):

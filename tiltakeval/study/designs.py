@@ -67,6 +67,12 @@ def _covariates(spec: FileStudy, analysis: FileAnalysis) -> tuple[str, ...]:
     return declared if analysis.covariates is None else analysis.covariates
 
 
+def _subgroups(spec: DurationStudy, analysis: FileAnalysis) -> Mapping[str, str]:
+    """The groupings of an analysis of spells: its own, or all declared."""
+    declared, own = spec.columns.subgroups, getattr(analysis, "subgroups", None)
+    return declared if own is None else {name: declared[name] for name in own}
+
+
 def _panel(spec: PanelStudy, analysis: SampleAnalysis, frame: pd.DataFrame, where: str) -> Any:
     columns, follow_up = spec.columns, spec.follow_up
     return panel_from_frame(
@@ -127,7 +133,7 @@ def _spells(
         entry=columns.entry,
         weight=columns.weight,
         cluster=columns.cluster,
-        subgroups=columns.subgroups,
+        subgroups=_subgroups(spec, analysis),
         time_unit=spec.time_unit,
         population=analysis.sample,
         where=where,
@@ -189,7 +195,7 @@ def _history_of_spells(
         programme=tuple(status),
         weight=columns.weight,
         cluster=columns.cluster,
-        subgroups=columns.subgroups,
+        subgroups=_subgroups(spec, analysis),
         population=analysis.sample,
         where=where,
     )

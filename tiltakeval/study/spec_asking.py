@@ -24,13 +24,14 @@ class AskingStudy(FileStudy):
 
     def _own_errors(self) -> list[InputError]:
         columns, programme = self.columns, getattr(self.columns, "programme", None)
-        groupings, known = tuple(columns.subgroups), tuple(columns.outcomes)
+        known, analyses = tuple(columns.outcomes), {}
+        for one in self.analyses:
+            if one.of_units:
+                own = getattr(one, "subgroups", None)
+                groupings = tuple(columns.subgroups) if own is None else own
+                analyses[one.key] = (getattr(one, "outcomes", ()) or known, groupings)
         shared: dict[str, Any] = {
-            "analyses": {
-                a.key: (getattr(a, "outcomes", ()) or known, groupings)
-                for a in self.analyses
-                if a.of_units
-            },
+            "analyses": analyses,
             "programmes": None if programme is None else [programme],
             "last": self.last_period,
         }

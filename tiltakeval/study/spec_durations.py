@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tiltakeval.errors import InputError
+from tiltakeval.errors import InputError, unknown
 from tiltakeval.study.spec_asking import AskingStudy
 from tiltakeval.study.spec_file import FileAnalysis, FileStudy, SampleAnalysis, TimeUnit
 from tiltakeval.study.spec_parts import Table
@@ -95,6 +95,9 @@ class HistoryColumns(_Shared):
 class SpellAnalysis(SampleAnalysis):
     """One estimator on one sample."""
 
+    subgroups: tuple[str, ...] | None = Field(
+        None, description="groupings; left out: all declared; []: everybody together alone"
+    )
     by_arm: bool = Field(True, description="by treatment; false: everybody together")
 
 
@@ -126,6 +129,11 @@ class DurationStudy(AskingStudy):
                 errors.append(
                     InputError(f"{one.estimator} compares arms", where=f"{where}, by_arm")
                 )
+            errors += [
+                unknown("subgroup", name, list(columns.subgroups), where=f"{where}, subgroups")
+                for name in one.subgroups or ()
+                if name not in columns.subgroups
+            ]
             if one.outcomes and not one.of_units:
                 errors.append(
                     InputError(
