@@ -15,7 +15,7 @@ from tiltakeval.estimators.did.intensity_effects import Intensity
 
 
 def rows(found, term: str) -> pd.DataFrame:
-    table = found.table
+    table = found.table[found.table.status != "reference"]
     return table[(table.term == term) & (table.subgroup == "all")]
 
 

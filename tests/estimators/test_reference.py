@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from invented_rollouts import make_rollout
+from invented_rollouts import as_paths, make_doses, make_intensity, make_paths, make_rollout
 
 from tiltakeval.diagnostics.honest.series import series_of
 from tiltakeval.diagnostics.rollout import rollout
@@ -91,3 +91,57 @@ def test_a_contrast_of_references_is_zero_without_error() -> None:
     at = gap["horizon"] == -1
     assert gap["estimate"][at].tolist() == [0.0] and (gap["std_error"][at] == 0).all()
     assert (gap["std_error"][~at] > 0).all()
+
+
+PATHS = ("effect_by_event_time", "effect_per_treatment_by_event_time")
+DOSES = ("effect_by_event_time", "slope_linear_by_event_time")
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "event", "terms"),
+    [
+        ("switching_att", {}, -1, PATHS),
+        ("switching_att", {"anticipation": 1}, -2, PATHS),
+        ("dose_response", {}, -1, DOSES),
+        ("intensity", {}, -1, DOSES[:1]),
+        ("intensity", {"anticipation": 1}, -2, DOSES[:1]),
+        ("intensity", {"method": "two_way"}, -1, DOSES[:1]),
+    ],
+)
+def test_other_designs_have_the_row_in_every_series(
+    key: str, options: dict, event: int, terms: tuple[str, ...]
+) -> None:
+    makers = {
+        "switching_att": lambda: as_paths(make_rollout(150, seed=3)),
+        "dose_response": lambda: make_doses(400, seed=3),
+        "intensity": lambda: make_intensity(600, seed=3),
+    }
+    found = build(key, **options).estimate(makers[key]())
+    rows = found.select(status="reference").table
+    assert (rows["horizon"] == event).all() and (rows["estimate"] == 0).all()
+    for name in ("std_error", "conf_low", "p_value", "band_low", "n_treated"):
+        assert rows[name].isna().all()
+    levels = found.table["subgroup"].unique()
+    for term in terms:
+        assert set(rows["subgroup"][rows["term"] == term]) == set(levels)
+        for level in levels:
+            series = found.select(term=term, subgroup=level).table
+            assert series["horizon"].is_monotonic_increasing and series["horizon"].is_unique
+            assert series["unit"].nunique() == 1
+    if key == "dose_response":
+        bins = found.select(term="effect_by_dose", subgroup="all").table["cohort"]
+        by_bin = rows[
+            (rows["term"] == "effect_by_dose_and_event_time") & (rows["subgroup"] == "all")
+        ]
+        assert by_bin["cohort"].tolist() == bins.tolist()
+
+
+def test_directions_have_their_own_and_a_gap_takes_it_away() -> None:
+    design = make_paths(200, seed=4)
+    rows = build("switching_att").estimate(design).select(status="reference").table
+    assert {"effect_by_event_time_up", "effect_by_event_time_down"} <= set(rows["term"])
+    panel = replace(make_rollout(150, seed=3), subgroups={})
+    keep = panel.periods != 5  # those who start in 6 then are measured from 4
+    short = as_paths(replace(panel, outcomes=panel.outcomes[:, keep], periods=panel.periods[keep]))
+    found = build("switching_att").estimate(short)
+    assert not (found.table["status"] == "reference").any()

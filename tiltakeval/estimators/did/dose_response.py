@@ -12,13 +12,15 @@ from tiltakeval.design.doses import DosedRollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.combine import with_bands
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.beside import Beside, with_reference
 from tiltakeval.estimators.did.dose.basis import bins_of, rounded, spline_of
 from tiltakeval.estimators.did.dose.fit import excess_of
 from tiltakeval.estimators.did.dose.level import Level, Wanted
 from tiltakeval.estimators.did.level import standard_covariates
 from tiltakeval.estimators.did.plan import cells, check_options, refuse_no_never
+from tiltakeval.estimators.did.reference import reference_of
 from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
-from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
+from tiltakeval.estimators.did.rows import Rows, levels_of
 
 COMPARISONS = {
     "never": "never",
@@ -37,6 +39,12 @@ ASSUMES = (
     "parallel trends: effects at a dose are those on the units that got it. Differences and slopes "
     "between doses are effects of more dose only under strong parallel trends: that units of one dose "
     "would, with another, have changed as those who got it"
+)
+#: The terms that are zero by definition in the base period.
+OVER_TIME = (
+    "effect_by_event_time",
+    "effect_by_dose_and_event_time",
+    "slope_linear_by_event_time",
 )
 #: The terms with joint bands, and over what.
 BANDED = {
@@ -124,7 +132,8 @@ class DoseResponse:
                     excess_of(design, c, inside, y, x, self.min_clusters, groups, wanted.leverage)
                     for c in plan
                 ]
-                made = list(Level(design, found, groups, wanted).rows())
+                made = Level(design, found, groups, wanted).rows()
+                made = with_reference(made, reference_of(design.periods, plan), OVER_TIME)
                 rows.add_beside(label, k, [_per_dose(row, design.units[k]) for row in made])
         rows.notes["assumes"] = ASSUMES
         options: dict[str, Any] = asdict(self)
@@ -194,4 +203,4 @@ class DoseResponse:
 def _per_dose(row: Beside, unit: str) -> Beside:
     """The row with its unit: the outcome's, of slopes per unit of dose."""
     shown = f"{unit} per dose" if str(row.labels["term"]).startswith("slope") else unit
-    return Beside({"unit": shown, **row.labels}, row.support, row.estimate, row.z, row.reason)
+    return replace(row, labels={"unit": shown, **row.labels})

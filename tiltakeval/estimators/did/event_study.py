@@ -14,9 +14,10 @@ from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.lockin import CUMULATED_UNIT
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.beside import Beside, reference_beside
 from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.result import groups_of, result_of
-from tiltakeval.estimators.did.rows import Beside, Rows, reference_beside
+from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.against import Weigh, against_cells
 from tiltakeval.estimators.did.two_way.columns import (
     Sample,

@@ -12,14 +12,16 @@ import numpy as np
 from tiltakeval.design.intensity import IntensityRollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.beside import Beside, with_reference
 from tiltakeval.estimators.did.intensity.predict import Model, Prediction, predict
 from tiltakeval.estimators.did.intensity.regression import TwoWay
 from tiltakeval.estimators.did.intensity.rows import Fit, with_prediction
 from tiltakeval.estimators.did.intensity.slopes import Slopes
 from tiltakeval.estimators.did.level import standard_covariates
 from tiltakeval.estimators.did.plan import cells, check_options, refuse_no_never
+from tiltakeval.estimators.did.reference import TERM, reference_of
 from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
-from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
+from tiltakeval.estimators.did.rows import Rows, levels_of
 from tiltakeval.estimators.did.two_way.kept import Kept
 
 COMPARISONS = {
@@ -114,7 +116,10 @@ class Intensity:
                     )  # fmt: skip
                 found = with_prediction(fit, prediction, self.errors == "prediction_estimated")
                 made = [Beside(o.labels, o.support, o.value, o.z, o.reason, o.of) for o in found]
-                rows.add_beside(label, k, made)
+                base = reference_of(design.periods, plan)
+                if self.method == "two_way":
+                    base = -1 - self.anticipation
+                rows.add_beside(label, k, list(with_reference(made, base, (TERM,))))
         options: dict[str, Any] = asdict(self)
         out = result_of(
             design,

@@ -23,17 +23,24 @@ TERM = "effect_by_event_time"
 def reference_of(
     periods: NDArray[np.int64], cells: Iterable[Cell], asked: Asked | None = None
 ) -> int | None:
-    """The event time of the base period of ``cells``; None where cohorts have it at different ones (a
-    period is missing), where it is an event time of other cohorts, or where the user looks elsewhere."""
-    cells = list(cells)
-    found = {int(periods[cell.b] - cell.cohort) for cell in cells}
-    events = {int(periods[cell.t] - cell.cohort) for cell in cells}
-    if len(found) != 1 or found & events:
-        return None
-    event = found.pop()
-    return event if asked is None or asked.shows(event) else None
+    """The event time of the base period of ``cells`` that have one, if they share it (`shared_base`)
+    and the user doesn't look elsewhere."""
+    event = shared_base(
+        (int(periods[cell.b] - cell.cohort), int(periods[cell.t] - cell.cohort))
+        for cell in cells
+        if cell.b >= 0
+    )
+    return event if event is None or asked is None or asked.shows(event) else None
 
 
-def reference_row(event: int) -> dict[str, Any]:
+def shared_base(cells: Iterable[tuple[int, int]]) -> int | None:
+    """The event time of the base, from each cell's base and own event time; None where cohorts have it
+    at different ones (a period is missing) or where it is an event time of other cohorts."""
+    pairs = list(cells)
+    bases = {base for base, _ in pairs}
+    return bases.pop() if len(bases) == 1 and not bases & {own for _, own in pairs} else None
+
+
+def reference_row(event: int, term: str = TERM) -> dict[str, Any]:
     """What is particular to the row."""
-    return {"term": TERM, "horizon": event, "estimate": 0.0, "status": REFERENCE}
+    return {"term": term, "horizon": event, "estimate": 0.0, "status": REFERENCE}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.lockin import CUMULATED_UNIT
 from tiltakeval.estimators.did.aggregate import Average, Known, Noise, averages
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.chosen import Asked
 from tiltakeval.estimators.did.level import Fitted, Level, Support
@@ -40,26 +40,6 @@ def levels_of(design: StaggeredPanel) -> Iterator[tuple[str, Bools]]:
     for name, group in design.subgroups.items():
         for i in range(len(group.levels)):
             yield group.label(name, i), group.codes == i
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A row with its ``labels`` (term, horizon), estimate, influence ``z`` [size] by group and support;
-    or the reason there is no estimate. ``of`` is the regression whose coefficients make it.
-    Or it is the row of the ``reference``."""
-
-    labels: Mapping[str, Any]
-    support: Support
-    estimate: float = np.nan
-    z: Floats | None = None
-    reason: str = ""
-    of: Regressed | None = None
-    reference: bool = False
-
-
-def reference_beside(event: int, support: Support) -> Beside:
-    """The row of the event time that is left out."""
-    return Beside({"term": REFERENCE_TERM, "horizon": event}, support, 0.0, reference=True)
 
 
 class Rows:
@@ -193,7 +173,8 @@ class Rows:
             counts = self._counts([one.support])
             record = {**common, **one.labels, "estimate": one.estimate, "status": status, **counts}
             if one.reference:
-                record = {**common, **reference_row(int(one.labels["horizon"]))}
+                row = reference_row(int(one.labels["horizon"]), one.labels["term"])
+                record = {**common, **one.labels, **row}
             self.records.append(record)
             if one.reason:
                 self.notes["not_supported"].append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +13,12 @@ from tiltakeval.design.treatment_paths import TreatmentPaths
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.combine import with_bands
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.beside import Beside, with_reference
 from tiltakeval.estimators.did.cells.leverage import MANY
 from tiltakeval.estimators.did.level import Support, standard_covariates
+from tiltakeval.estimators.did.reference import shared_base
 from tiltakeval.estimators.did.result import groups_of, result_of
-from tiltakeval.estimators.did.rows import Beside, Rows, levels_of
+from tiltakeval.estimators.did.rows import Rows, levels_of
 from tiltakeval.estimators.did.switching.averages import (
     DIRECTIONS,
     OVER_TIME,
@@ -47,6 +49,10 @@ _CHOICES = {
     "errors": ("sampling", "conditional", "recentred"),
     "divisor": ("leverage", "g_minus_1", "g"),
 }
+#: Terms over event time, with those of a direction.
+PATHS = tuple(
+    term + suffix for term in OVER_TIME for suffix in ("", *(f"_{d}" for d in DIRECTIONS.values()))
+)
 MISSING = (
     "each cell uses the units seen in both of its periods; a treatment lasts until it is seen to"
 )
@@ -138,7 +144,9 @@ class SwitchingATT:
                     least=self.min_clusters, sampling=self.errors == "sampling", settled=settled,
                 )  # fmt: skip
                 beside_rows = [cell_row(design, one, nobody, self.within) for one in cells]
-                beside_rows += [beside(row, nobody) for row in found]
+                beside_rows += with_reference(
+                    (beside(row, nobody) for row in found), _base(design, plan), PATHS
+                )
                 rows.add_beside(label, k, _with_units(beside_rows, design.units[k]))
                 _note(rows, label, name, cells, design, self.within)
         strata = None
@@ -166,13 +174,12 @@ class SwitchingATT:
         """Bands over event time of the terms that only switching has."""
         if not self.bands or out.influence is None:
             return out
-        for term in OVER_TIME:
-            for suffix in ("", *(f"_{one}" for one in DIRECTIONS.values())):
-                if (out.table["term"] == term + suffix).any():
-                    out = with_bands(
-                        out, within=("horizon",), terms=(term + suffix,), level=self.level,
-                        draws=self.draws, seed=self.seed,
-                    )  # fmt: skip
+        for term in PATHS:
+            if (out.table["term"] == term).any():
+                out = with_bands(
+                    out, within=("horizon",), terms=(term,), level=self.level, draws=self.draws,
+                    seed=self.seed,
+                )  # fmt: skip
         return out
 
     def _check(self, design: TreatmentPaths) -> None:
@@ -210,6 +217,14 @@ class SwitchingATT:
             )
 
 
+def _base(design: TreatmentPaths, plan: list[Cell]) -> int | None:
+    """The event time that all effects are measured from."""
+    grid = design.periods
+    return shared_base(
+        (int(grid[one.b] - grid[one.who.first]), one.event) for one in plan if one.b >= 0
+    )
+
+
 def _cohorts(design: TreatmentPaths, groups: list[Switchers]) -> Ints:
     """[n] a number for all that share baseline, first change and direction."""
     out = np.unique(design.baseline, return_inverse=True)[1].reshape(-1).astype(np.int64)
@@ -240,10 +255,7 @@ def _nobody(design: TreatmentPaths) -> Support:
 
 def _with_units(rows: list[Beside], unit: str) -> list[Beside]:
     """Rows with the outcome's unit unless they say another."""
-    return [
-        Beside({"unit": unit, **row.labels}, row.support, row.estimate, row.z, row.reason)
-        for row in rows
-    ]
+    return [replace(row, labels={"unit": unit, **row.labels}) for row in rows]
 
 
 def _note(

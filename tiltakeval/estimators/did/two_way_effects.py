@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.estimates.table import Estimates
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.result import groups_of, result_of
-from tiltakeval.estimators.did.rows import Beside, Rows
+from tiltakeval.estimators.did.rows import Rows
 from tiltakeval.estimators.did.two_way.against import against_cells, by_rows
 from tiltakeval.estimators.did.two_way.bacon import by_type, decompose
 from tiltakeval.estimators.did.two_way.columns import (

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.doses import DosedRollout
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.dose.averages import Part, average
 from tiltakeval.estimators.did.dose.basis import Bins, Spline
 from tiltakeval.estimators.did.dose.fit import Excess, Fitted, project, support_of
 from tiltakeval.estimators.did.reasons import Reason, Why, together
-from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.numerics.groups import Groups
 
 Floats = NDArray[np.float64]

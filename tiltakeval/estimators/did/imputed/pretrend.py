@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.imputed.fit import Baseline, blocks
 from tiltakeval.estimators.did.imputed.support import bits
 from tiltakeval.estimators.did.level import Support
 from tiltakeval.estimators.did.reasons import Reason, Why
-from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.numerics.groups import Groups
 from tiltakeval.numerics.independent import independent
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.treatment_paths import TreatmentPaths
 from tiltakeval.estimates.lockin import CUMULATED_UNIT
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.level import Support
 from tiltakeval.estimators.did.reasons import Reason, Why, together
-from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.switching.fit import NOW, SELF, SO_FAR, Fitted
 
 Floats = NDArray[np.float64]

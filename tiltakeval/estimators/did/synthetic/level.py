@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.cells.batches import Support
 from tiltakeval.estimators.did.level import Fitted, Level, standard_covariates
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.reasons import Reason, Why
-from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.synthetic.cohort import CohortFit, Method, Solver
 from tiltakeval.estimators.did.synthetic.errors import bootstrapped, left_out, placebos
 from tiltakeval.estimators.did.synthetic.problem import Problem, Span, fits

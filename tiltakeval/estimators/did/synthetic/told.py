@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.cells.batches import Support
-from tiltakeval.estimators.did.rows import Beside
 from tiltakeval.estimators.did.synthetic.cohort import CohortFit
 from tiltakeval.estimators.did.synthetic.problem import Problem, Span, adjusted
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.staggered import StaggeredPanel
+from tiltakeval.estimators.did.beside import Beside, reference_beside
 from tiltakeval.estimators.did.level import Fitted, Level
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.reasons import Reason, Why
-from tiltakeval.estimators.did.rows import Beside, reference_beside
 from tiltakeval.estimators.did.two_way.cells import cell_level
 from tiltakeval.estimators.did.two_way.columns import Sample, dropped_of, sample_of
 from tiltakeval.estimators.did.two_way.fit import Block, regress
