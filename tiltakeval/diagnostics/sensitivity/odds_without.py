@@ -17,7 +17,14 @@ from scipy.linalg import cho_factor, cho_solve
 
 from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.estimators.numerics.groups import mix
-from tiltakeval.estimators.numerics.odds import LARGE, PENALTIES, newton, sampled, scaled
+from tiltakeval.estimators.numerics.odds import (
+    LARGE,
+    PENALTIES,
+    hessians_by_fold,
+    newton,
+    sampled,
+    scaled,
+)
 from tiltakeval.estimators.numerics.propensity import clip
 from tiltakeval.estimators.numerics.threads import one_thread
 from tiltakeval.estimators.weighting.nuisance import Nuisance
@@ -80,13 +87,7 @@ class ArmFit:
         start = np.zeros(z.shape[1])
         start[0] = np.log(max(w[y].sum(), 1e-9) / max(w[~y].sum(), 1e-9))
         self.beta = newton(z, y, w, penalty=penalty, start=start)
-        p = 1.0 / (1.0 + np.exp(-(z @ self.beta)))
-        root = np.sqrt(w * p * (1.0 - p))
-        self.parts = np.zeros((int(fold.max()) + 1, z.shape[1], z.shape[1]))
-        for f in range(len(self.parts)):
-            rows = np.flatnonzero(fold == f)
-            scaled_z = z[rows] * root[rows, None]
-            self.parts[f] = scaled_z.T @ scaled_z
+        self.parts = hessians_by_fold(z, w, z @ self.beta, fold, int(fold.max()) + 1)
         self.hessian = self.parts.sum(axis=0)
         self.hessian[np.diag_indices_from(self.hessian)] += self._ridge() + 1e-8
 

@@ -65,28 +65,37 @@ def penalised(x: Floats, y: Floats, w: Floats, fold: NDArray, new: Floats) -> ND
     names = np.unique(fold)
     # a single training fold is halved by order, to choose the penalty on what wasn't fitted
     part = np.searchsorted(names, fold) if names.size > 1 else np.arange(len(x)) % 2
+    middle = w @ y / w.sum()
+    moments = _moments(np.hstack([np.ones((len(x), 1)), x, y - middle]), w, part)
+    total, width = moments.sum(axis=0), x.shape[1] + 1
     error = np.zeros((len(PENALTIES), y.shape[1]))
-    for g in np.unique(part):
-        out = part == g
-        for i, beta in enumerate(_path(x[~out], y[~out], w[~out])):
-            error[i] += w[out] @ (y[out] - beta[0] - x[out] @ beta[1:]) ** 2
-    chosen = error.argmin(axis=0)
-    path = _path(x, y, w)
-    beta = np.stack([path[i][:, j] for j, i in enumerate(chosen)], axis=1)
-    return np.asarray(beta[0] + new @ beta[1:])
+    for own in moments:
+        for i, beta in enumerate(_path(total - own, width)):
+            miss = np.vstack([-beta, np.eye(y.shape[1])])
+            error[i] += np.einsum("qj,qj->j", miss, own @ miss)
+    path = _path(total, width)
+    beta = np.stack([path[i][:, j] for j, i in enumerate(error.argmin(axis=0))], axis=1)
+    return np.asarray(middle + beta[0] + new @ beta[1:])
 
 
-def _path(x: Floats, y: Floats, w: Floats) -> list[NDArray[np.float64]]:
-    """Coefficients [p + 1, m], the constant first, for every penalty."""
-    total = w.sum()
-    mean_x, mean_y = w @ x / total, w @ y / total
-    centred = x - mean_x
-    values, vectors = np.linalg.eigh((centred * w[:, None]).T @ centred)
-    rotated = vectors.T @ ((centred * w[:, None]).T @ (y - mean_y))
+def _moments(z: Floats, w: Floats, part: NDArray) -> NDArray[np.float64]:
+    """[K, q, q] weighted cross products of the columns of ``z`` [n, q] in each of K parts."""
+    own = [part == g for g in np.unique(part)]
+    return np.stack([(z[at] * w[at, None]).T @ z[at] for at in own])
+
+
+def _path(moments: Floats, width: int) -> list[NDArray[np.float64]]:
+    """Coefficients [width, m], the constant first, for every penalty, from cross products of the
+    constant and covariates (``width`` columns) and m outcomes."""
+    total = moments[0, 0]
+    mean = moments[0] / total
+    centred = moments - total * np.outer(mean, mean)
+    values, vectors = np.linalg.eigh(centred[1:width, 1:width])
+    rotated = vectors.T @ centred[1:width, width:]
     out = []
     for penalty in PENALTIES:
         slope = vectors @ (rotated / (np.clip(values, 0, None) + penalty * total)[:, None])
-        out.append(np.vstack([mean_y - mean_x @ slope, slope]))
+        out.append(np.vstack([mean[width:] - mean[1:width] @ slope, slope]))
     return out
 
 

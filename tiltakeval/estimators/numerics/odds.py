@@ -137,22 +137,74 @@ def _folds(
     penalties: Sequence[float],
 ) -> NDArray[np.float64]:
     """[folds, p + 1] coefficients, each fitted without its fold, at the best common penalty."""
-    held = np.zeros(len(penalties))
-    beta = np.zeros((len(penalties), folds, z.shape[1]))
+    best, most = np.zeros((folds, z.shape[1])), -np.inf
     whole = np.zeros(z.shape[1])
     whole[0] = np.log(max(w[y].sum(), 1e-9) / max(w[~y].sum(), 1e-9))
-    starts = []
     for penalty in penalties:
         whole = newton(z, y, w, penalty=penalty, start=whole)
-        starts.append(whole)
+        beta = without_folds(z, y, w, fold, folds, penalty=penalty, whole=whole)
+        eta = np.einsum("ij,ij->i", z, beta[fold])
+        held = float(w @ (y * eta - np.logaddexp(0.0, eta)))
+        if held > most:
+            best, most = beta, held
+    return best
+
+
+def without_folds(
+    z: Floats,
+    y: NDArray[np.bool_],
+    w: Floats,
+    fold: Ints,
+    folds: int,
+    *,
+    penalty: float,
+    whole: Floats,
+    steps: int = 25,
+    tolerance: float = 1e-9,
+) -> NDArray[np.float64]:
+    """[folds, p + 1] coefficients without each fold, from those of all units, ``whole`` [p + 1].
+
+    All walk there at once, each with the Hessian its own units have at ``whole``, which is nearly that
+    at its end: a step is two passes over the units for all folds together, where a Hessian costs p.
+    A fold whose steps don't get shorter by half goes on alone with `newton`.
+    """
+    ridge = np.full(z.shape[1], penalty)
+    ridge[0] = 0.0
+    parts = hessians_by_fold(z, w, z @ whole, fold, folds)
+    total = parts.sum(axis=0) + np.diag(ridge + 1e-10)
+    used = w[:, None] * (fold[:, None] != np.arange(folds))
+    beta: NDArray[np.float64] = np.tile(np.asarray(whole, dtype=np.float64), (folds, 1))
+    last = np.full(folds, np.inf)
+    lost: NDArray[np.bool_] = np.zeros(folds, dtype=bool)
+    for _ in range(steps):
+        gap = used * (y[:, None] - 1.0 / (1.0 + np.exp(-(z @ beta.T))))
+        gradient = (z.T @ gap).T - ridge * beta
+        step = np.linalg.solve(total - parts, gradient[:, :, None])[:, :, 0]
+        decrement = 0.5 * np.einsum("fj,fj->f", gradient, step)
+        lost |= ~(decrement <= np.maximum(0.5 * last, tolerance))
+        going = ~lost & (decrement > tolerance)
+        if not going.any():
+            break
+        beta[going] += step[going]
+        last = decrement
+    for f in np.flatnonzero(lost | going):
+        train = fold != f
+        beta[f] = newton(z[train], y[train], w[train], penalty=penalty, start=whole)
+    return beta
+
+
+def hessians_by_fold(
+    z: Floats, w: Floats, eta: Floats, fold: Ints, folds: int
+) -> NDArray[np.float64]:
+    """[folds, p + 1, p + 1] what each fold's units add to the logit's Hessian at ``eta`` [n]."""
+    p = 1.0 / (1.0 + np.exp(-eta))
+    root = np.sqrt(w * p * (1.0 - p))
+    out = np.zeros((folds, z.shape[1], z.shape[1]))
     for f in range(folds):
-        train, test = fold != f, fold == f
-        zt, yt, wt = z[train], y[train], w[train]
-        for i, penalty in enumerate(penalties):
-            beta[i, f] = newton(zt, yt, wt, penalty=penalty, start=starts[i])
-            eta = z[test] @ beta[i, f]
-            held[i] += w[test] @ (y[test] * eta - np.logaddexp(0.0, eta))
-    return beta[int(np.argmax(held))]
+        rows = np.flatnonzero(fold == f)
+        scaled_z = z[rows] * root[rows, None]
+        out[f] = scaled_z.T @ scaled_z
+    return out
 
 
 def newton(

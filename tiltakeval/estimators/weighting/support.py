@@ -101,12 +101,7 @@ def count_support(
         effective = np.where(squares > 0, total**2 / squares, 0.0)
     n_treated = member[treated].T @ seen[treated].astype(np.float64)
     n_other = member[~treated].T @ seen[~treated].astype(np.float64)
-    n_clusters = np.zeros((levels.shape[1], kinds.size), dtype=np.int64)
-    if rows.size:
-        starts = np.flatnonzero(np.r_[True, np.diff(cluster[rows]) != 0])
-        for level in range(levels.shape[1]):
-            inside = seen & (member[:, level] > 0)[:, None]
-            n_clusters[level] = np.logical_or.reduceat(inside, starts, axis=0).sum(axis=0)
+    n_clusters = _clusters(seen, member > 0, cluster[rows])
     units = np.rint(n_treated).astype(np.int64)[:, which]
     happened = (y[rows[treated]] != zero) & seen[treated][:, which]
     events = np.rint(member[treated].T @ happened.astype(np.float64)).astype(np.int64)
@@ -119,6 +114,26 @@ def count_support(
         effective=effective[:, which],
         clusters=n_clusters[:, which],
     )
+
+
+def _clusters(
+    seen: NDArray[np.bool_], member: NDArray[np.bool_], cluster: NDArray
+) -> NDArray[np.int64]:
+    """[L, K] how many clusters have a unit of a level that is ``seen`` [m, K]; ``cluster`` [m] in order.
+
+    Eight columns are one byte, and each level goes through its own units alone.
+    """
+    out = np.zeros((member.shape[1], seen.shape[1]), dtype=np.int64)
+    packed = np.packbits(seen, axis=1)
+    for level in range(len(out)):
+        own = np.flatnonzero(member[:, level])
+        if own.size:
+            starts = np.flatnonzero(np.r_[True, np.diff(cluster[own]) != 0])
+            any_seen = np.bitwise_or.reduceat(packed[own], starts, axis=0)
+            out[level] = np.unpackbits(any_seen, axis=1, count=seen.shape[1]).sum(
+                axis=0, dtype=np.int64
+            )
+    return out
 
 
 def _nonzero_moments(y: Floats, zero: Floats, rows: int = 20_000) -> tuple[Floats, Floats]:
