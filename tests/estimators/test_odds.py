@@ -68,9 +68,7 @@ def test_fits_without_a_fold_are_those_of_its_own_units(
     found = without_folds(z, y, w, fold, 5, penalty=penalty, whole=whole)
     for f in range(5):
         train = fold != f
-        alone = newton(
-            z[train], y[train], w[train], penalty=penalty, start=start, tolerance=1e-13
-        )
+        alone = newton(z[train], y[train], w[train], penalty=penalty, start=start, tolerance=1e-13)
         np.testing.assert_allclose(found[f], alone, atol=2e-4)
 
 
