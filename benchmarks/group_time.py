@@ -1,11 +1,12 @@
 """Group-time effects of roll-outs: CPU time and memory beside diff-diff.
 
-    python benchmarks/group_time.py speed --peer-python PATH [--units 100000] [--draws 0 999]
+    python benchmarks/group_time.py speed --peer-python PATH [--units 100000] [--draws 0] [--repeat 9]
     python benchmarks/group_time.py speed --units 1000000
 
 Speed: 24 periods, 8 cohorts and units that are never treated, 5 covariates, doubly robust. Each run is
 a process of its own that makes the data, reads a data frame (ours: to a design), estimates all averages
-and prints CPU seconds and peak memory; imports and making the data aren't counted as time.
+and prints CPU seconds and peak memory; imports and making the data aren't counted as time. With
+``--repeat`` all take turns so often, and the ratio is that of medians; every run's seconds are kept.
 ``--peer-python`` is the Python of an environment with diff-diff 3.13. Results in
 benchmarks/results/group_time_speed.json, by number of units.
 """
@@ -21,6 +22,7 @@ import argparse
 import json
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -127,6 +129,7 @@ def speed(args: argparse.Namespace) -> None:
     """All runs, and how many times less CPU ours takes."""
     stored = json.loads(SPEED.read_text("utf-8")) if SPEED.exists() else {"runs": []}
     runs = {_key(run): run for run in stored["runs"]}
+    turns: list[tuple[str, list[str]]] = []
     for draws in args.draws:
         for comparison in args.comparisons:
             cases = [("ours", sys.executable)]
@@ -135,14 +138,23 @@ def speed(args: argparse.Namespace) -> None:
             for who, python in cases:
                 command = [python, __file__, "one", "--who", who, "--comparison", comparison]
                 command += ["--units", str(args.units), "--draws", str(draws)]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise SystemExit(f"{who}: {done.stderr[-2000:]}")
-                run = json.loads(done.stdout.splitlines()[-1])
-                runs[_key(run)] = run
-                print(json.dumps(run), flush=True)
+                turns.append((who, command))
+    times: dict[tuple[Any, ...], list[float]] = {}
+    for _ in range(args.repeat):
+        for who, command in turns:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{who}: {done.stderr[-2000:]}")
+            run = json.loads(done.stdout.splitlines()[-1])
+            each = times.setdefault(_key(run), [])
+            each.append(run["cpu_seconds"])
+            runs[_key(run)] = run | {
+                "cpu_seconds": round(statistics.median(each), 3),
+                "cpu_seconds_each": list(each),
+            }
+            print(json.dumps(run), flush=True)
     machine = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread, shared with other work",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread",
         "data": f"{PERIODS} periods, {COHORTS} cohorts and never treated, {COVARIATES} covariates",
     }
     rows = [runs[key] for key in sorted(runs)]
@@ -167,6 +179,12 @@ def _ratios(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "draws": draws,
                     "against": run["who"],
                     "cpu_ratio": round(run["cpu_seconds"] / mine["cpu_seconds"], 1),
+                    "cpu_ratio_each": [
+                        round(a / b, 1)
+                        for a, b in zip(
+                            run.get("cpu_seconds_each", []), mine.get("cpu_seconds_each", [])
+                        )
+                    ],
                     "estimates_differ_by": abs(run["estimate"] - mine["estimate"]),
                 }
             )
@@ -186,6 +204,7 @@ def main() -> None:
     parser.add_argument("--comparison", default="never")
     parser.add_argument("--who", choices=["ours", "diff_diff"], default="ours")
     parser.add_argument("--peer-python")
+    parser.add_argument("--repeat", type=int, default=1)
     args = parser.parse_args()
     {"speed": speed, "one": one}[args.command](args)
 
