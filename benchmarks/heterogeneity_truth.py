@@ -1,7 +1,7 @@
 """Do effects by subgroup hold the truth with five arms, and do tests of heterogeneity keep their size?
 
     python benchmarks/heterogeneity_truth.py [--designs smooth stepwise none] [--units 2000]
-        [--replications 50] [--outcome ridge] [--propensity logit] [--minutes 30] [--workers 1]
+        [--replications 50] [--outcome products] [--propensity logit] [--minutes 30] [--workers 1]
 
 Five arms (none, AFT, lonnstilskudd, opplaring, IPS), 16 normal covariates and four fair coins; two coins
 make the four subgroups. "smooth" is the design that grf's, econml's and other replications were made
@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument("--designs", nargs="+", default=list(DESIGNS), choices=DESIGNS)
     parser.add_argument("--units", nargs="+", type=int, default=[2000])
     parser.add_argument("--replications", type=int, default=50)
-    parser.add_argument("--outcome", default="ridge")
+    parser.add_argument("--outcome", default="products")
     parser.add_argument("--propensity", default="logit")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--workers", type=int, default=1)

@@ -376,6 +376,17 @@ def test_trees_make_their_own_residuals() -> None:
     assert one > 1.02 * other  # the process is linear
 
 
+def test_an_ensemble_has_its_own_residuals_too() -> None:
+    design = make_design(500, seed=9, months=1, arms=2)
+    where = {"subgroup": "all", "outcome": "work"}
+    sigma = [
+        bounds(design, *fitted(design, learner_outcome=learner), where=where).table["sigma"].iloc[0]
+        for learner in ("ridge", "products")
+    ]
+    assert sigma[1] == pytest.approx(sigma[0], rel=0.05)  # the process is linear
+    assert sigma[1] != sigma[0]
+
+
 def test_two_way_clusters() -> None:
     design = make_design(800, seed=10, months=1)
     nuisance, estimates = fitted(design, cluster="person_office")

@@ -48,7 +48,8 @@ def test_they_are_the_averages_by_level_and_between_programmes(
     options = AIPW(target=target, placebo=False, contrasts="all", **shared)
     wanted = options.estimate(design).table
     name = "treated" if target == "att" else target
-    found = Heterogeneity(target=name, parts=("contrasts",), **shared).estimate(design).table
+    own = Heterogeneity(target=name, parts=("contrasts",), learner_outcome="ridge", **shared)
+    found = own.estimate(design).table
     keys = ["programme", "comparator", "subgroup", "outcome", "horizon"]
     both = (
         wanted[(wanted.term == "effect") & (wanted.n_treated > 1)]
@@ -155,7 +156,7 @@ def test_a_level_without_participants_is_not_supported_and_nothing_fails() -> No
 @pytest.mark.parametrize(("name", "target"), [("treated", "att"), ("common", "ate")])
 def test_hidden_factors_are_asked_about_as_for_the_averages(name: str, target: str) -> None:
     design = make_arms(800, seed=3)
-    shared = {"basis": "linear", "bands": False}
+    shared = {"basis": "linear", "bands": False, "learner_outcome": "products"}
     own = Heterogeneity(target=name, parts=("contrasts",), **shared)  # type: ignore[arg-type]
     averages = AIPW(target=target, placebo=False, contrasts="all", **shared)  # type: ignore[arg-type]
     nuisance = own.nuisance(design)

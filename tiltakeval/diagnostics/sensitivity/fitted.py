@@ -17,7 +17,8 @@ from tiltakeval.estimators.numerics.layout import (
     make_layout,
     outcome_block,
 )
-from tiltakeval.estimators.numerics.learners import Trees, fit_trees
+from tiltakeval.estimators.numerics.learners import Trees
+from tiltakeval.estimators.numerics.outcomes import fit_outcomes
 from tiltakeval.estimators.numerics.ridge import Predictions, Regression, RidgeSums
 from tiltakeval.estimators.numerics.threads import one_thread
 from tiltakeval.estimators.weighting.nuisance import Nuisance
@@ -44,6 +45,7 @@ class Outcomes:
     x: NDArray[np.float64]
     w: NDArray[np.float64]
     names: int
+    cluster: NDArray[np.int64]
     fold: NDArray[np.int16]
     n: int
 
@@ -65,22 +67,20 @@ class Outcomes:
 
     def predicted(self, options: Mapping[str, Any]) -> Predictions:
         """Predictions by the learner of an estimator's options (``learner_outcome``, ``trees``, ...)."""
-        learner = str(options.get("learner_outcome", "ridge"))
-        if learner == "ridge":
-            return self.sums().fit()
         seeds = options.get("seeds", 1)
         seed = int(options.get("seed", 0)) if isinstance(seeds, int) else int(seeds[0])
-        trees = Trees(int(options.get("trees", 300)), int(options.get("min_leaf", 10)), seed)
         with one_thread():
-            return fit_trees(
+            return fit_outcomes(
+                str(options.get("learner_outcome", "ridge")),
                 self.regressions,
                 x=self.x,
                 w=self.w,
                 block=self.block,
                 layout=self.layout,
-                learner=learner,
-                trees=trees,
-            )
+                names=self.names,
+                cluster=self.cluster,
+                trees=Trees(int(options.get("trees", 300)), int(options.get("min_leaf", 10)), seed),
+            )[0]
 
 
 class Spread:
@@ -161,6 +161,7 @@ def outcomes_of(
         x=nuisance.basis[units],
         w=design.weight[units].astype(np.float64),
         names=len(names),
+        cluster=nuisance.groups.cluster[units],
         fold=fold,
         n=design.n,
     )

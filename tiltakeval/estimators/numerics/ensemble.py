@@ -28,6 +28,8 @@ Floats = NDArray[np.floating]
 Combine = Literal["ensemble", "best"]
 ALL_LEARNERS = ("ridge", "products", "boosting", "forest")
 WITHOUT_TREES = ("ridge", "products")
+FEW_FOLDS = "an ensemble of learners needs at least 3 folds"
+MORE_FOLDS = "Say folds = 3 or more, or learner_outcome = ridge and learner_propensity = logit."
 
 
 def fit_ensemble(
@@ -96,7 +98,7 @@ def fit_ensemble(
 def check_folds(folds: int) -> None:
     """Raise InputError where there are too few folds to hold one out in training."""
     if folds < 3:
-        raise InputError("an ensemble needs at least 3 folds", where="folds")
+        raise InputError(FEW_FOLDS, where="folds", remedy=MORE_FOLDS)
 
 
 def codes(layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

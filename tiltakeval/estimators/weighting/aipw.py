@@ -13,10 +13,11 @@ from tiltakeval.design.cross_section import CrossSection
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.numerics.basis import Basis
-from tiltakeval.estimators.numerics.ensemble import ALL_LEARNERS, WITHOUT_TREES, fit_ensemble
-from tiltakeval.estimators.numerics.learners import Trees, fit_trees
+from tiltakeval.estimators.numerics.ensemble import FEW_FOLDS, MORE_FOLDS
+from tiltakeval.estimators.numerics.learners import Trees
+from tiltakeval.estimators.numerics.outcomes import fit_outcomes
 from tiltakeval.estimators.numerics.propensity import LearnerPropensity
-from tiltakeval.estimators.numerics.ridge import Predictions, fit_ridge
+from tiltakeval.estimators.numerics.ridge import Predictions
 from tiltakeval.estimators.numerics.scores import score
 from tiltakeval.estimators.weighting.nuisance import (
     Cluster,
@@ -80,6 +81,8 @@ class AIPW:
     placebo: bool = True
 
     def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise InputError("cross-fitting needs at least 2 folds", where="folds")
         for name, given, known in (
             ("learner_outcome", self.learner_outcome, OUTCOME_LEARNERS),
             ("learner_propensity", self.learner_propensity, PROPENSITY_LEARNERS),
@@ -87,9 +90,7 @@ class AIPW:
             if given not in known:
                 raise unknown("learner", given, known, where=name)
             if given in ("ensemble", "best", "products") and self.folds < 3:
-                raise InputError("an ensemble needs at least 3 folds", where="folds")
-        if self.folds < 2:
-            raise InputError("cross-fitting needs at least 2 folds", where="folds")
+                raise InputError(FEW_FOLDS, where="folds", remedy=MORE_FOLDS)
         if not 0 <= self.floor < 1:
             raise InputError("the floor must be at least 0 and below 1", where="floor")
         if not 0.5 < self.level < 1:
@@ -158,28 +159,17 @@ class AIPW:
 
     def predict(self, work: Work, seed: int) -> Predictions:
         """Cross-fitted outcome predictions of every regression of ``work``."""
-        shared: dict[str, Any] = {
-            "x": work.x,
-            "w": work.w,
-            "block": work.block,
-            "layout": work.layout,
-        }
-        if self.learner_outcome == "ridge":
-            return fit_ridge(work.regressions, names=work.names, **shared)
-        trees = Trees(self.trees, self.min_leaf, seed)
-        if self.learner_outcome in ("ensemble", "best", "products"):
-            found, weights = fit_ensemble(
-                work.regressions,
-                names=work.names,
-                cluster=work.cluster,
-                combine="best" if self.learner_outcome == "best" else "ensemble",
-                trees=trees,
-                learners=WITHOUT_TREES if self.learner_outcome == "products" else ALL_LEARNERS,
-                **shared,
-            )
-            work.notes["learners_outcome"] = {
-                name: {str(work.regressions[m].arm): a for m, a in by.items()}
-                for name, by in weights.items()
-            }
-            return found
-        return fit_trees(work.regressions, learner=self.learner_outcome, trees=trees, **shared)
+        found, weights = fit_outcomes(
+            self.learner_outcome,
+            work.regressions,
+            x=work.x,
+            w=work.w,
+            block=work.block,
+            layout=work.layout,
+            names=work.names,
+            cluster=work.cluster,
+            trees=Trees(self.trees, self.min_leaf, seed),
+        )
+        if weights:
+            work.notes["learners_outcome"] = weights
+        return found
