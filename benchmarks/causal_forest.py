@@ -9,7 +9,8 @@ from doubly robust scores, at n = 10,000, beside econml's CausalForestDML with r
 and beside its forest on our nuisances; each in a process of its own, after compilation, on one thread.
 ``growth``: n from 10,000 to 1 million with 500 trees (a quarter of an hour). ``truth``: error and
 coverage by design and n. ``peer``: econml's forest on the same nuisances and samples as the first
-replications. Seconds are of the processor and grow with other load. Figures are kept in results/causal_forest.json.
+replications. Seconds are of the processor and grow with other load. Figures are kept in
+results/causal_forest.json.
 """
 
 from __future__ import annotations
