@@ -17,19 +17,13 @@ from tiltakeval.estimators.did.dose.basis import bins_of, rounded, spline_of
 from tiltakeval.estimators.did.dose.fit import excess_of
 from tiltakeval.estimators.did.dose.level import Level, Wanted
 from tiltakeval.estimators.did.level import standard_covariates
-from tiltakeval.estimators.did.plan import cells, check_options, refuse_no_never
+from tiltakeval.estimators.did.plan import OTHERS, cells, check_options, refuse_no_never
 from tiltakeval.estimators.did.reference import reference_of
 from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
 from tiltakeval.estimators.did.rows import Rows, levels_of
 
-COMPARISONS = {
-    "never": "never",
-    "not_yet": "not_yet",
-    "never_treated": "never",
-    "not_yet_treated": "not_yet",
-}
 _CHOICES = {
-    "comparison": tuple(COMPARISONS),
+    "comparison": tuple(OTHERS),
     "average": ("cohorts", "cells"),
     "errors": ("sampling", "conditional"),
     "divisor": ("leverage", "g_minus_1", "g"),
@@ -104,7 +98,7 @@ class DoseResponse:
         plan = list(
             cells(
                 design,
-                comparison=COMPARISONS[self.comparison],  # type: ignore[arg-type]
+                comparison=OTHERS[self.comparison],
                 base="universal",
                 anticipation=self.anticipation,
             )
@@ -196,7 +190,7 @@ class DoseResponse:
         check_options(
             self, _CHOICES, {"anticipation": 0, "degree": 1, "knots": 0, "min_clusters": 1}
         )
-        if COMPARISONS[self.comparison] == "never":
+        if OTHERS[self.comparison] == "never":
             refuse_no_never(design, self.anticipation)
 
 

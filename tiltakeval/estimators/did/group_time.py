@@ -16,7 +16,7 @@ from tiltakeval.estimates.table import Estimates
 from tiltakeval.estimators.did.cells.section_level import estimate_sections
 from tiltakeval.estimators.did.chosen import Averages
 from tiltakeval.estimators.did.level import Level, estimate_level
-from tiltakeval.estimators.did.plan import Cell, planned, refuse_no_never
+from tiltakeval.estimators.did.plan import COMPARISONS, Cell, planned, refuse_no_never
 from tiltakeval.estimators.did.result import (
     EXACT_BELOW,
     check_balance,
@@ -29,13 +29,6 @@ from tiltakeval.estimators.numerics.groups import Groups
 
 Bools = NDArray[np.bool_]
 
-COMPARISONS = {
-    "never": "never",
-    "not_yet": "not_yet",
-    "last": "last",
-    "never_treated": "never",
-    "not_yet_treated": "not_yet",
-}
 _CHOICES = {
     "method": ("dr", "ipw", "reg"),
     "base": ("varying", "universal"),
@@ -108,7 +101,7 @@ class GroupTimeATT(Averages):
         check_balance(design, self.balance)
         plan = planned(
             design,
-            comparison=comparison,  # type: ignore[arg-type]
+            comparison=comparison,
             base=self.base,
             anticipation=self.anticipation,
         )

@@ -12,27 +12,21 @@ import numpy as np
 from tiltakeval.design.intensity import IntensityRollout
 from tiltakeval.errors import InputError
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.did.beside import Beside, with_reference
+from tiltakeval.estimators.did.beside import with_reference
 from tiltakeval.estimators.did.intensity.predict import Model, Prediction, predict
 from tiltakeval.estimators.did.intensity.regression import TwoWay
 from tiltakeval.estimators.did.intensity.rows import Fit, with_prediction
 from tiltakeval.estimators.did.intensity.slopes import Slopes
 from tiltakeval.estimators.did.level import standard_covariates
-from tiltakeval.estimators.did.plan import cells, check_options, refuse_no_never
+from tiltakeval.estimators.did.plan import OTHERS, cells, check_options, refuse_no_never
 from tiltakeval.estimators.did.reference import TERM, reference_of
 from tiltakeval.estimators.did.result import groups_of, result_of, strata_of
 from tiltakeval.estimators.did.rows import Rows, levels_of
 from tiltakeval.estimators.did.two_way.kept import Kept
 
-COMPARISONS = {
-    "never": "never",
-    "not_yet": "not_yet",
-    "never_treated": "never",
-    "not_yet_treated": "not_yet",
-}
 _CHOICES = {
     "method": ("slopes", "two_way"),
-    "comparison": tuple(COMPARISONS),
+    "comparison": tuple(OTHERS),
     "model": ("logit", "linear"),
     "errors": ("prediction_estimated", "prediction_given"),
     "divisor": ("leverage", "g_minus_1", "g"),
@@ -89,7 +83,7 @@ class Intensity:
         plan = list(
             cells(
                 design,
-                comparison=COMPARISONS[self.comparison],  # type: ignore[arg-type]
+                comparison=OTHERS[self.comparison],
                 base="universal",
                 anticipation=self.anticipation,
             )
@@ -115,11 +109,10 @@ class Intensity:
                         self.exposure,
                     )  # fmt: skip
                 found = with_prediction(fit, prediction, self.errors == "prediction_estimated")
-                made = [Beside(o.labels, o.support, o.value, o.z, o.reason, o.of) for o in found]
                 base = reference_of(design.periods, plan)
                 if self.method == "two_way":
                     base = -1 - self.anticipation
-                rows.add_beside(label, k, list(with_reference(made, base, (TERM,))))
+                rows.add_beside(label, k, list(with_reference(found, base, (TERM,))))
         options: dict[str, Any] = asdict(self)
         out = result_of(
             design,
@@ -162,5 +155,5 @@ class Intensity:
                 remedy="Read the file with intensity.intensity_from_frame.",
             )
         check_options(self, _CHOICES, {"anticipation": 0, "min_clusters": 1})
-        if COMPARISONS[self.comparison] == "never":
+        if OTHERS[self.comparison] == "never":
             refuse_no_never(design, self.anticipation)

@@ -17,6 +17,14 @@ Floats = NDArray[np.float64]
 Kind = Literal["before", "anticipated", "effect"]
 Comparison = Literal["never", "not_yet", "last"]
 Base = Literal["varying", "universal"]
+#: Who a cohort is compared with, by the names that users may write.
+OTHERS: Mapping[str, Comparison] = {
+    "never": "never",
+    "not_yet": "not_yet",
+    "never_treated": "never",
+    "not_yet_treated": "not_yet",
+}
+COMPARISONS: Mapping[str, Comparison] = {**OTHERS, "last": "last"}
 NOT_YET = "Say comparison=not_yet to compare with units treated later."
 
 

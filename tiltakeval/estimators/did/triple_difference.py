@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from tiltakeval.design.staggered import StaggeredPanel
 from tiltakeval.errors import InputError, unknown
 from tiltakeval.estimates.table import Estimates
-from tiltakeval.estimators.did.group_time import COMPARISONS
-from tiltakeval.estimators.did.plan import planned, refuse_no_never
+from tiltakeval.estimators.did.plan import COMPARISONS, planned, refuse_no_never
 from tiltakeval.estimators.did.result import (
     EXACT_BELOW,
     check_balance,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.intensity import IntensityRollout
-from tiltakeval.estimators.did.intensity.rows import Row
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.reasons import Reason, Why
 from tiltakeval.estimators.did.two_way.columns import (
     Columns,
@@ -41,7 +41,7 @@ class TwoWay:
     reference: int
     exposure: bool
 
-    def __call__(self, predicted: Floats) -> list[Row]:
+    def __call__(self, predicted: Floats) -> list[Beside]:
         """The static coefficient, and one for each event time but the reference."""
         sample = sample_of(self.design, self.inside, self.outcome)
         panel = sample.panel
@@ -57,7 +57,7 @@ class TwoWay:
         labels += [{"term": "effect_by_event_time", "horizon": int(e)} for e in events]
         reason = too_few(self.design, own, other, self.least)
         if reason:
-            return [Row(one, support, reason=reason) for one in labels]
+            return [Beside(one, support, reason=reason) for one in labels]
         rows = self._rows(sample, labels[:1], self._static(sample), support)
         return rows + self._rows(sample, labels[1:], self._dynamic(sample, events), support)
 
@@ -93,7 +93,7 @@ class TwoWay:
 
     def _rows(
         self, sample: Sample, labels: list[dict[str, Any]], columns: Columns, support: Any
-    ) -> list[Row]:
+    ) -> list[Beside]:
         blocks = blocks_of(sample, columns)
         found = regress(sample.panel, blocks, columns.owner)
         maps = np.zeros((found.coef.size, len(labels)))
@@ -108,8 +108,8 @@ class TwoWay:
             "collinear with periods: no unit without the programme to tell them apart",
         )
         return [
-            Row(one, support, float(values[i]), z[:, i], of=kept.one(i))
+            Beside(one, support, float(values[i]), z[:, i], of=kept.one(i))
             if told[i]
-            else Row(one, support, reason=why)
+            else Beside(one, support, reason=why)
             for i, one in enumerate(labels)
         ]

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.intensity.predict import Prediction
-from tiltakeval.estimators.did.level import Support
-from tiltakeval.estimators.did.two_way.kept import Regressed
 
 Floats = NDArray[np.float64]
 #: Step of the derivative by the prediction's coefficients, which are of standardised predictors.
 STEP = 1e-4
 
 
-@dataclass(frozen=True)
-class Row:
-    """``labels``, ``value`` and influence ``z`` [size] by group; or the ``reason`` there is none.
-    ``of``: the regression whose coefficient it is, at the prediction as it is."""
-
-    labels: dict[str, Any]
-    support: Support
-    value: float = np.nan
-    z: Floats | None = None
-    reason: str = ""
-    of: Regressed | None = None
-
-
 #: Rows from a prediction [n].
-Fit = Callable[[Floats], Sequence[Row]]
+Fit = Callable[[Floats], Sequence[Beside]]
 
 
-def with_prediction(fit: Fit, prediction: Prediction, counted: bool) -> list[Row]:
+def with_prediction(fit: Fit, prediction: Prediction, counted: bool) -> list[Beside]:
     """The rows at the prediction. Where it is ``counted`` as estimated, their influence holds that of
     its coefficients times d row / d coef (central differences, each a fit of its own)."""
     rows = list(fit(prediction.value))
@@ -47,7 +32,7 @@ def with_prediction(fit: Fit, prediction: Prediction, counted: bool) -> list[Row
         for sign in (1, -1):
             coef = prediction.coef.copy()
             coef[j] += sign * STEP
-            moved.append(np.array([one.value for one in fit(prediction.at(coef))]))
+            moved.append(np.array([one.estimate for one in fit(prediction.at(coef))]))
         slopes.append((moved[0] - moved[1]) / (2 * STEP))
     jacobian = np.stack(slopes, axis=1)
     return [

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiltakeval.design.intensity import IntensityRollout
+from tiltakeval.estimators.did.beside import Beside
 from tiltakeval.estimators.did.dose.leverage import by_group
-from tiltakeval.estimators.did.intensity.rows import Row
 from tiltakeval.estimators.did.level import Support, too_few
 from tiltakeval.estimators.did.plan import Cell
 from tiltakeval.estimators.did.reasons import Reason, Why, together
@@ -52,7 +52,7 @@ class Slopes:
     least: int
     leverage: bool
 
-    def __call__(self, predicted: Floats) -> list[Row]:
+    def __call__(self, predicted: Floats) -> list[Beside]:
         """Rows by cohort and period, and averages that weigh by predicted participants."""
         cells = [self._cell(cell, predicted) for cell in self.plan]
         rows = [self._row(one) for one in cells]
@@ -100,20 +100,20 @@ class Slopes:
         z = by_group(x, w, dy[at] - x @ coef, inverse, at, self.groups, self.leverage)
         return float(coef[0]), z[:, 0]
 
-    def _row(self, one: Fitted) -> Row:
+    def _row(self, one: Fitted) -> Beside:
         labels = {
             "term": "effect",
             "cohort": self.design.label(one.cell.cohort),
             "period": self.design.label(self.design.periods[one.cell.t]),
             "horizon": self._event(one),
         }
-        return Row(labels, one.support, one.value, one.z, one.reason)
+        return Beside(labels, one.support, one.value, one.z, one.reason)
 
     def _event(self, one: Fitted) -> int:
         return int(self.design.periods[one.cell.t] - one.cell.cohort)
 
 
-def _mean(labels: dict[str, Any], cells: Sequence[Fitted]) -> Row:
+def _mean(labels: dict[str, Any], cells: Sequence[Fitted]) -> Beside:
     """Cells weighing by their predicted participants, which are those of a sample."""
     good = [one for one in cells if one.z is not None]
     held = [one.support for one in good or cells]
@@ -127,7 +127,7 @@ def _mean(labels: dict[str, Any], cells: Sequence[Fitted]) -> Row:
     total = sum(one.mass for one in good)
     if not good or not total > 0:
         reasons = together(one.reason for one in cells)
-        return Row(
+        return Beside(
             labels,
             support,
             reason=reasons or Reason(Why.NO_DIFFERENCE, "nobody is predicted to take part"),
@@ -137,7 +137,7 @@ def _mean(labels: dict[str, Any], cells: Sequence[Fitted]) -> Row:
     for one in good:
         assert one.z is not None and one.held is not None
         z = z + (one.mass * one.z + one.held * (one.value - value)) / total
-    return Row(labels, support, float(value), z)
+    return Beside(labels, support, float(value), z)
 
 
 def _mask(at: Ints, n: int) -> Bools:
