@@ -94,7 +94,7 @@ def test_profiles_give_the_effects_of_their_persons() -> None:
     )
     for name in ("estimate", "std_error"):
         np.testing.assert_allclose(mine.table[name], theirs.table[name], rtol=1e-6)
-    assert (mine.table["n_clusters"].to_numpy() == theirs.table["n_clusters"].to_numpy()).all()
+    np.testing.assert_array_equal(mine.table["n_clusters"], theirs.table["n_clusters"])
     mean = mine.select(term="effect_overall").table.iloc[0]
     assert abs(mean["estimate"] - 0.2) < 4 * mean["std_error"] < 0.4
 
