@@ -139,6 +139,7 @@ def test_the_notebook_on_timing_of_events_shows_what_it_teaches(root: Path, tmp_
         history_months=84,
         seeds=(1,),
         follow=12,
+        steps=(2, 3, 4, 5, 6, 8, 10, 12, 18),  # beyond, three of six thousand begin a programme
     )
     plain, full = found.loc["one point"], found.loc["full"]
     assert list(found.columns) == ["waiting", "in", "after", "certificate"]

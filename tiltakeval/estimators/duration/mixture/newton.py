@@ -217,7 +217,7 @@ def _refuse_runaway(panel: Panel, beta: Floats) -> None:
         t, k = np.argwhere(far)[0]
         raise InputError(
             "the coefficient grows without limit: the column separates those with this "
-            "transition from those without",
+            "transition from those without, or few there have it",
             where=f"{panel.names[k]}, transition {panel.transitions[t]}",
             remedy="Leave the column out, or merge it with another.",
         )

@@ -131,7 +131,7 @@ class Surface:
             values, vectors = np.linalg.eigh(-hess[np.ix_(free, free)])
             along = vectors.T @ g
             curvature = np.maximum(np.abs(values), 1e-8 * max(1.0, float(np.abs(values).max())))
-            promised = float((along**2 / curvature).sum()) / 2
+            promised = float(along @ (along / curvature)) / 2
             if promised < 1e-7 or value + 3 * promised < -slack:
                 break
             step = np.zeros(mu.size)
