@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from invented_designs import make_design
@@ -82,3 +84,15 @@ def test_a_fold_whose_own_units_are_all_there_is_goes_on_alone() -> None:
     found = without_folds(z, y, w, fold, 3, penalty=0.3, whole=whole)
     assert np.isfinite(found).all()
     assert (z @ found[0]).max() < -9  # next to no chance for anybody
+
+
+def test_a_fold_that_has_everybody_leaves_nothing_and_says_nothing() -> None:
+    rng = np.random.default_rng(4)
+    z = np.hstack([np.ones((300, 1)), 1e3 * rng.standard_normal((300, 2))])
+    y, w = rng.random(300) < 0.3, np.full(300, 1e9)
+    whole = newton(z, y, w, penalty=0.3, start=np.zeros(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = without_folds(z, y, w, np.zeros(300, dtype=int), 2, penalty=0.3, whole=whole)
+    np.testing.assert_allclose(found[0, 1:], 0.0, atol=1e-6)
+    np.testing.assert_allclose(found[1], whole, rtol=1e-6)

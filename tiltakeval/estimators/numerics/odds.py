@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from tiltakeval.estimators.numerics.groups import mix
 from tiltakeval.numerics.products import Product, lacking
@@ -171,15 +172,16 @@ def without_folds(
     ridge = np.full(z.shape[1], penalty)
     ridge[0] = 0.0
     parts = hessians_by_fold(z, w, z @ whole, fold, folds)
-    total = parts.sum(axis=0) + np.diag(ridge + 1e-10)
+    # sums over the other folds, which lose no digits where one fold has nearly all there is
+    others = np.tensordot(1.0 - np.eye(folds), parts, axes=1) + np.diag(ridge + 1e-10)
     used = w[:, None] * (fold[:, None] != np.arange(folds))
     beta: NDArray[np.float64] = np.tile(np.asarray(whole, dtype=np.float64), (folds, 1))
     last = np.full(folds, np.inf)
     lost: NDArray[np.bool_] = np.zeros(folds, dtype=bool)
     for _ in range(steps):
-        gap = used * (y[:, None] - 1.0 / (1.0 + np.exp(-(z @ beta.T))))
+        gap = used * (y[:, None] - expit(z @ beta.T))
         gradient = (z.T @ gap).T - ridge * beta
-        step = np.linalg.solve(total - parts, gradient[:, :, None])[:, :, 0]
+        step = np.linalg.solve(others, gradient[:, :, None])[:, :, 0]
         decrement = 0.5 * np.einsum("fj,fj->f", gradient, step)
         lost |= ~(decrement <= np.maximum(0.5 * last, tolerance))
         going = ~lost & (decrement > tolerance)
@@ -197,14 +199,14 @@ def hessians_by_fold(
     z: Floats, w: Floats, eta: Floats, fold: Ints, folds: int
 ) -> NDArray[np.float64]:
     """[folds, p + 1, p + 1] what each fold's units add to the logit's Hessian at ``eta`` [n]."""
-    p = 1.0 / (1.0 + np.exp(-eta))
-    root = np.sqrt(w * p * (1.0 - p))
-    out = np.zeros((folds, z.shape[1], z.shape[1]))
-    for f in range(folds):
-        rows = np.flatnonzero(fold == f)
-        scaled_z = z[rows] * root[rows, None]
-        out[f] = scaled_z.T @ scaled_z
-    return out
+    rows = [np.flatnonzero(fold == f) for f in range(folds)]
+    return np.stack([_hessian(z[at], w[at], expit(eta[at])) for at in rows])
+
+
+def _hessian(z: Floats, w: Floats, p: Floats) -> NDArray[np.float64]:
+    """[p + 1, p + 1] minus the logit's Hessian at probabilities ``p`` [n], without a penalty."""
+    scaled_z = z * np.sqrt(w * p * (1.0 - p))[:, None]
+    return np.asarray(scaled_z.T @ scaled_z)
 
 
 def newton(
@@ -231,11 +233,9 @@ def newton(
     eta: NDArray[np.float64] = z @ beta
     now = value(beta, eta)
     for _ in range(iterations):
-        p = 1.0 / (1.0 + np.exp(-eta))
+        p = expit(eta)
         gradient = z.T @ (w * (y - p)) - ridge * beta
-        root = np.sqrt(w * p * (1.0 - p))
-        scaled_z = z * root[:, None]
-        hessian = scaled_z.T @ scaled_z
+        hessian = _hessian(z, w, p)
         hessian[np.diag_indices_from(hessian)] += ridge + 1e-10
         step = np.linalg.solve(hessian, gradient)
         if 0.5 * gradient @ step < tolerance:
